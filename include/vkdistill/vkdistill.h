@@ -1,0 +1,488 @@
+// SPDX-License-Identifier: Apache-2.0
+/* vkdistill: distil neural networks on any Vulkan GPU. This header is the runtime: a static graph
+ * with automatic differentiation, planned without a GPU, recorded once and replayed every step.
+ * Recipes, stages and checkpoints are in "vkdistill/train.h".
+ *
+ * A complete program, three steps of gradient descent on one linear layer (errors left out):
+ *
+ *     vkd_ctx *ctx;       vkd_ctx_create(NULL, &ctx);
+ *     vkd_device *device; vkd_device_open(ctx, NULL, &device);
+ *     vkd_store *store;   vkd_store_create(ctx, &store);
+ *     vkd_graph *g;       vkd_graph_create(ctx, store, NULL, &g);
+ *
+ *     vkd_tensor x = vkd_input(g, "x", VKD_F32, VKD_SHAPE(8, 4));
+ *     vkd_tensor labels = vkd_input(g, "labels", VKD_I32, VKD_SHAPE(8));
+ *     vkd_tensor w = vkd_param(g, "net.weight", VKD_SHAPE(3, 4), &(vkd_init){.kind = VKD_INIT_XAVIER_UNIFORM});
+ *     vkd_tensor logits = vkd_matmul(g, x, w, &(vkd_matmul_desc){.transpose_b = true});
+ *     vkd_tensor loss = vkd_ce(g, logits, labels, 0.0f);
+ *     vkd_tensor grad = vkd_gradient(g, loss, "net");
+ *     vkd_sgd(g, "net", grad, vkd_guard(g, "net", grad, loss, 0.0f), vkd_constant(g, 0.1f), NULL);
+ *     vkd_output(g, "loss", loss);
+ *
+ *     vkd_plan *plan;     vkd_plan_create(g, vkd_device_profile(device), &plan);
+ *     vkd_program *step;  vkd_program_create(device, plan, &step);
+ *     for (int i = 0; i < 3; i++) {
+ *         memcpy(vkd_program_input(step, "x"), pixels, 8 * 4 * sizeof(float));
+ *         memcpy(vkd_program_input(step, "labels"), classes, 8 * sizeof(int32_t));
+ *         uint64_t ticket;
+ *         vkd_program_submit(step, &ticket);
+ *         vkd_program_wait(step, ticket);
+ *         printf("%g\n", *(const float *)vkd_program_output(step, ticket, "loss", NULL));
+ *     }
+ *
+ * What it does not do: graphs whose shapes change from step to step, user-written kernels at run
+ * time, several devices in one program, anything but f32 arithmetic.
+ *
+ * Ownership: whoever calls `create` or `open` calls `destroy` or `close`; after a failed create
+ * there is nothing to destroy and the pointer is NULL; destroying NULL is allowed. A graph owns its
+ * tensors. A program keeps no pointer into its graph or plan: both may be destroyed before it. The
+ * store and the device outlive the programs made with them.
+ * Threads: one context, and all that was made from it, belongs to one thread at a time.
+ *
+ * Shape letters: B batch, T positions, V classes, D width, N rows (B or B*T); tau a temperature. */
+#ifndef VKDISTILL_H
+#define VKDISTILL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(_WIN32)
+#define VKD_API
+#else
+#define VKD_API __attribute__((visibility("default")))
+#endif
+
+#define VKD_VERSION "0.1.0"
+
+/* ---- Results and the context ---------------------------------------------------------------- */
+
+/* X(name, value, exit code of the command line, text). */
+#define VKD_RESULTS(X)                                                                             \
+    X(VKD_OK, 0, 0, "success")                                                                     \
+    X(VKD_E_ARGUMENT, -1, 2, "invalid argument")                                                   \
+    X(VKD_E_SHAPE, -2, 3, "tensor shapes do not fit")                                              \
+    X(VKD_E_RECIPE, -3, 3, "invalid recipe")                                                       \
+    X(VKD_E_DATA, -4, 4, "invalid data")                                                           \
+    X(VKD_E_FILE, -5, 5, "file error")                                                             \
+    X(VKD_E_FORMAT, -6, 4, "damaged or unsupported file")                                          \
+    X(VKD_E_NO_DEVICE, -7, 6, "no usable Vulkan device")                                           \
+    X(VKD_E_DEVICE_MEMORY, -8, 7, "not enough device memory")                                      \
+    X(VKD_E_DEVICE_LOST, -9, 8, "the device was lost")                                             \
+    X(VKD_E_DEVICE, -10, 8, "the driver reported an error")                                        \
+    X(VKD_E_MEMORY, -11, 9, "out of host memory")                                                  \
+    X(VKD_E_NONFINITE, -12, 10, "training diverged")                                               \
+    X(VKD_E_MISMATCH, -13, 11, "results differ")                                                   \
+    X(VKD_E_INTERRUPTED, -14, 130, "interrupted")
+
+typedef enum vkd_result {
+#define X(name, value, exit_code, text) name = value,
+    VKD_RESULTS(X)
+#undef X
+} vkd_result;
+
+/* The text of the table above; "unknown result" for any other value. */
+VKD_API const char *vkd_result_text(vkd_result r);
+/* The command line's exit code for a result; 1 for any other value. */
+VKD_API int vkd_result_exit_code(vkd_result r);
+
+typedef enum vkd_log_level { VKD_LOG_ERROR, VKD_LOG_WARNING, VKD_LOG_INFO } vkd_log_level;
+
+typedef struct vkd_ctx vkd_ctx;
+typedef struct vkd_device vkd_device;
+typedef struct vkd_store vkd_store;
+typedef struct vkd_graph vkd_graph;
+typedef struct vkd_plan vkd_plan;
+typedef struct vkd_program vkd_program;
+
+typedef struct vkd_ctx_desc {
+    /* Receives every message, without a newline. NULL: nothing is printed anywhere. */
+    void (*log)(void *user, vkd_log_level level, const char *message);
+    /* Both or neither; default malloc and free. alloc may return NULL. */
+    void *(*alloc)(void *user, size_t size);
+    void (*free)(void *user, void *memory);
+    void *user; /* handed to the three above */
+} vkd_ctx_desc;
+
+/* desc may be NULL. Errors: VKD_E_MEMORY. */
+VKD_API vkd_result vkd_ctx_create(const vkd_ctx_desc *desc, vkd_ctx **out);
+VKD_API void vkd_ctx_destroy(vkd_ctx *ctx);
+/* The message of the last failure, "" when there was none; valid until the next call that fails. */
+VKD_API const char *vkd_ctx_error(const vkd_ctx *ctx);
+
+/* ---- Tensors --------------------------------------------------------------------------------- */
+
+typedef enum vkd_dtype { VKD_F32, VKD_I32, VKD_U8 } vkd_dtype;
+
+#define VKD_MAX_AXES 5
+
+/* Row-major: the last axis is contiguous. No axes: one value, written (). */
+typedef struct vkd_shape {
+    uint32_t axes;
+    uint32_t dim[VKD_MAX_AXES];
+} vkd_shape;
+
+/* VKD_SHAPE(2, 3) is a (2, 3) shape; VKD_SCALAR is (). */
+#define VKD_SHAPE(...)                                                                             \
+    (vkd_shape_make((uint32_t)(sizeof((uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t)),              \
+                    (const uint32_t[]){__VA_ARGS__}))
+#define VKD_SCALAR (vkd_shape_make(0, NULL))
+VKD_API vkd_shape vkd_shape_make(uint32_t axes, const uint32_t *dims);
+VKD_API uint64_t vkd_shape_count(vkd_shape shape); /* elements; 1 for () */
+VKD_API size_t vkd_dtype_size(vkd_dtype dtype);    /* bytes of one element */
+
+/* A tensor of one graph; {0} is none. Builders given {0}, or a failed graph, return {0}. */
+typedef struct vkd_tensor {
+    uint32_t id;
+} vkd_tensor;
+
+/* ---- Store: tensors that outlive a step ------------------------------------------------------ */
+
+/* Named persistent tensors: parameters, optimiser state, averages, data sets. Graphs that share a
+ * store share them. Host values may be written before a device is there. */
+VKD_API vkd_result vkd_store_create(vkd_ctx *ctx, vkd_store **out);
+VKD_API void vkd_store_destroy(vkd_store *store);
+VKD_API uint32_t vkd_store_count(const vkd_store *store);
+
+typedef struct vkd_store_info {
+    const char *name; /* valid until the store is destroyed */
+    vkd_dtype dtype;
+    vkd_shape shape;
+    bool parameter; /* made by vkd_param; false for states */
+} vkd_store_info;
+
+/* index < vkd_store_count. Order of creation. */
+VKD_API vkd_store_info vkd_store_at(const vkd_store *store, uint32_t index);
+/* false when there is no such tensor; out may be NULL. */
+VKD_API bool vkd_store_find(const vkd_store *store, const char *name, vkd_store_info *out);
+/* Copies a whole tensor; bytes must be its size. Waits for the steps under way.
+ * Errors: VKD_E_ARGUMENT (no such tensor, other size), VKD_E_DEVICE..., VKD_E_MEMORY. */
+VKD_API vkd_result vkd_store_write(vkd_store *store, const char *name, const void *data, size_t bytes);
+VKD_API vkd_result vkd_store_read(vkd_store *store, const char *name, void *data, size_t bytes);
+
+/* ---- Graph ----------------------------------------------------------------------------------- */
+
+typedef struct vkd_graph_desc {
+    const char *name;  /* for messages and plans; default "graph" */
+    uint32_t seed;     /* of initial values and dropout */
+} vkd_graph_desc;
+
+/* Mistakes in building are sticky: the first one is kept, later builders return {0}, and
+ * vkd_plan_create reports it with the names of op and tensors. So model code needs no checks.
+ * The store must outlive the graph. desc may be NULL. */
+VKD_API vkd_result vkd_graph_create(vkd_ctx *ctx, vkd_store *store, const vkd_graph_desc *desc,
+                                    vkd_graph **out);
+VKD_API void vkd_graph_destroy(vkd_graph *graph);
+/* VKD_OK, or the first mistake; its text is the context's error. */
+VKD_API vkd_result vkd_graph_status(const vkd_graph *graph);
+VKD_API vkd_shape vkd_tensor_shape(const vkd_graph *graph, vkd_tensor t);
+VKD_API vkd_dtype vkd_tensor_dtype(const vkd_graph *graph, vkd_tensor t);
+/* Names a tensor in messages, plans and profiles; the text is copied. Returns t. */
+VKD_API vkd_tensor vkd_name(vkd_graph *g, vkd_tensor t, const char *format, ...);
+
+/* Leaves. */
+/* Written by the host before each step, through vkd_program_input; starts as zeros. */
+VKD_API vkd_tensor vkd_input(vkd_graph *g, const char *name, vkd_dtype dtype, vkd_shape shape);
+/* A () input with a value that stays until the host writes another: learning rate, loss weight. */
+VKD_API vkd_tensor vkd_setting(vkd_graph *g, const char *name, float value);
+/* () i32, the number of steps submitted by the program before this one. Counters of random
+ * numbers use it; a resumed run sets it with vkd_program_set_step. */
+VKD_API vkd_tensor vkd_step(vkd_graph *g);
+/* A () f32 that never changes. */
+VKD_API vkd_tensor vkd_constant(vkd_graph *g, float value);
+
+typedef enum vkd_init_kind {
+    VKD_INIT_ZEROS,
+    VKD_INIT_ONES,
+    VKD_INIT_CONSTANT,       /* value */
+    VKD_INIT_UNIFORM,        /* between -value and value */
+    VKD_INIT_NORMAL,         /* mean 0, standard deviation value */
+    VKD_INIT_XAVIER_UNIFORM, /* Glorot & Bengio 2010: +-gain*sqrt(6/(fan_in+fan_out)) */
+    VKD_INIT_XAVIER_NORMAL,
+    VKD_INIT_KAIMING_UNIFORM, /* He et al. 2015, fan_in: +-gain*sqrt(3/fan_in) */
+    VKD_INIT_KAIMING_NORMAL,
+    VKD_INIT_FAN_IN_UNIFORM /* +-1/sqrt(fan_in): what PyTorch's Linear uses for weight and bias */
+} vkd_init_kind;
+
+/* fan_in is the product of all axes but the first, fan_out the first axis times all from the third
+ * on: weights are (out, in, ...). `fan_in` overrides it where it is not 0 (for a bias).
+ * The numbers depend on the graph's seed and the name after its first dot alone, so that two
+ * models of one architecture start equal, on every device. */
+typedef struct vkd_init {
+    vkd_init_kind kind;
+    float value;
+    float gain; /* default 1 */
+    uint32_t fan_in;
+    bool no_decay; /* weight decay leaves it alone: biases, norms */
+} vkd_init;
+
+/* A trainable f32 tensor of the store, made at first use; a second graph that names it gets the
+ * same one and must give the same shape. The name's part before the first dot is its group, the
+ * unit of optimisation; a group takes no new members once vkd_gradient or a plan has used it. */
+VKD_API vkd_tensor vkd_param(vkd_graph *g, const char *name, vkd_shape shape, const vkd_init *init);
+/* A persistent tensor that is not trained; zeros at first. */
+VKD_API vkd_tensor vkd_state(vkd_graph *g, const char *name, vkd_dtype dtype, vkd_shape shape);
+
+/* Asks for a copy of t after every step, under that name. */
+VKD_API void vkd_output(vkd_graph *g, const char *name, vkd_tensor t);
+
+/* Gradients of a () loss with respect to `of`, emitted as nodes; a tensor that the loss does not
+ * depend on gets zeros. Errors are the graph's (sticky). */
+VKD_API void vkd_backward(vkd_graph *g, vkd_tensor loss, const vkd_tensor *of, uint32_t count,
+                          vkd_tensor *gradients);
+/* The gradient of a whole group as one flat tensor (P), in the group's layout: what optimisers
+ * take. Elements between parameters are padding and stay zero. */
+VKD_API vkd_tensor vkd_gradient(vkd_graph *g, vkd_tensor loss, const char *group);
+
+/* ---- Ops. Shapes are checked; broadcasting is NumPy's where the comment says so -------------- */
+
+typedef enum vkd_activation {
+    VKD_ACT_NONE,
+    VKD_ACT_RELU,
+    VKD_ACT_GELU, /* x * Phi(x), with erf, not the tanh approximation */
+    VKD_ACT_SILU, /* x * sigmoid(x) */
+    VKD_ACT_TANH,
+    VKD_ACT_SIGMOID
+} vkd_activation;
+
+typedef struct vkd_matmul_desc {
+    bool transpose_a; /* a is (..., K, M) */
+    bool transpose_b; /* b is (..., N, K): a PyTorch Linear weight */
+    vkd_tensor bias;  /* (N), added to each row; {0} for none */
+    vkd_activation activation;
+} vkd_matmul_desc;
+
+/* a (..., M, K) times b (..., K, N) gives (..., M, N). Leading axes broadcast. desc may be NULL.
+ * transpose_a and transpose_b together are not supported. */
+VKD_API vkd_tensor vkd_matmul(vkd_graph *g, vkd_tensor a, vkd_tensor b, const vkd_matmul_desc *desc);
+
+/* Element by element, any shape, f32. */
+VKD_API vkd_tensor vkd_relu(vkd_graph *g, vkd_tensor x);
+VKD_API vkd_tensor vkd_gelu(vkd_graph *g, vkd_tensor x);
+VKD_API vkd_tensor vkd_silu(vkd_graph *g, vkd_tensor x);
+VKD_API vkd_tensor vkd_tanh(vkd_graph *g, vkd_tensor x);
+VKD_API vkd_tensor vkd_sigmoid(vkd_graph *g, vkd_tensor x);
+VKD_API vkd_tensor vkd_exp(vkd_graph *g, vkd_tensor x);
+VKD_API vkd_tensor vkd_log(vkd_graph *g, vkd_tensor x);
+VKD_API vkd_tensor vkd_sqrt(vkd_graph *g, vkd_tensor x);
+VKD_API vkd_tensor vkd_square(vkd_graph *g, vkd_tensor x);
+VKD_API vkd_tensor vkd_neg(vkd_graph *g, vkd_tensor x);
+VKD_API vkd_tensor vkd_scale(vkd_graph *g, vkd_tensor x, float factor);
+/* Element by element with broadcasting, f32. */
+VKD_API vkd_tensor vkd_add(vkd_graph *g, vkd_tensor a, vkd_tensor b);
+VKD_API vkd_tensor vkd_sub(vkd_graph *g, vkd_tensor a, vkd_tensor b);
+VKD_API vkd_tensor vkd_mul(vkd_graph *g, vkd_tensor a, vkd_tensor b);
+VKD_API vkd_tensor vkd_div(vkd_graph *g, vkd_tensor a, vkd_tensor b);
+
+/* Reductions over the axes whose bits are set (bit 0 is axis 0); VKD_ALL_AXES over all. With keep
+ * the reduced axes stay, with size 1. The gradient of max goes to the first largest element. */
+#define VKD_ALL_AXES 0xffffffffu
+VKD_API vkd_tensor vkd_sum(vkd_graph *g, vkd_tensor x, uint32_t axes, bool keep);
+VKD_API vkd_tensor vkd_mean(vkd_graph *g, vkd_tensor x, uint32_t axes, bool keep);
+VKD_API vkd_tensor vkd_max(vkd_graph *g, vkd_tensor x, uint32_t axes, bool keep);
+
+/* Over the last axis; -inf gives probability 0. */
+VKD_API vkd_tensor vkd_softmax(vkd_graph *g, vkd_tensor x);
+VKD_API vkd_tensor vkd_log_softmax(vkd_graph *g, vkd_tensor x);
+
+/* Over the last axis: gamma * (x - mean) / sqrt(variance + eps) + beta, the variance without
+ * Bessel's correction. gamma and beta are (D). Ba, Kiros, Hinton, arXiv:1607.06450. */
+VKD_API vkd_tensor vkd_layernorm(vkd_graph *g, vkd_tensor x, vkd_tensor gamma, vkd_tensor beta,
+                                 float eps);
+
+/* Each element is kept with probability 1-p and divided by it, or becomes 0. The mask is a function
+ * of the graph's seed, `name`, vkd_step and the element's index; backward draws it again. */
+VKD_API vkd_tensor vkd_dropout(vkd_graph *g, vkd_tensor x, float p, const char *name);
+
+/* Rows of table (V, D) chosen by i32 indices (...): (..., D). An index outside the table gives a
+ * row of zeros and receives no gradient. Backward sums in a fixed order. */
+VKD_API vkd_tensor vkd_gather(vkd_graph *g, vkd_tensor table, vkd_tensor indices);
+
+/* Axis i of the result is axis order[i] of x. */
+VKD_API vkd_tensor vkd_permute(vkd_graph *g, vkd_tensor x, const uint32_t *order);
+/* Same elements, other shape; no copy. */
+VKD_API vkd_tensor vkd_reshape(vkd_graph *g, vkd_tensor x, vkd_shape shape);
+VKD_API vkd_tensor vkd_slice(vkd_graph *g, vkd_tensor x, uint32_t axis, uint32_t start,
+                             uint32_t length);
+VKD_API vkd_tensor vkd_concat(vkd_graph *g, const vkd_tensor *parts, uint32_t count, uint32_t axis);
+/* The same values; no gradient flows through it. */
+VKD_API vkd_tensor vkd_stop_gradient(vkd_graph *g, vkd_tensor x);
+/* x / max(||x||_2, eps) over the last axis, as PyTorch's normalize (eps 1e-12 there). */
+VKD_API vkd_tensor vkd_l2_normalize(vkd_graph *g, vkd_tensor x, float eps);
+
+/* A batch out of a data set that lies on the device as bytes: data (N, ...) u8, indices (B) i32,
+ * out (B, ...) f32 = (byte * scale - mean[c]) / std[c], where c runs over `channels` equal parts
+ * of a sample (planes). */
+typedef struct vkd_batch_desc {
+    float scale; /* default 1/255 */
+    uint32_t channels; /* default 1; at most 4 */
+    float mean[4];
+    float std[4]; /* default 1 */
+} vkd_batch_desc;
+VKD_API vkd_tensor vkd_batch(vkd_graph *g, vkd_tensor data, vkd_tensor indices,
+                             const vkd_batch_desc *desc);
+
+/* Index of the first largest element of each row of the last axis, i32. */
+VKD_API vkd_tensor vkd_argmax(vkd_graph *g, vkd_tensor x);
+/* () i32: rows whose argmax equals the label; labels (N) i32; negative labels never match. */
+VKD_API vkd_tensor vkd_correct(vkd_graph *g, vkd_tensor logits, vkd_tensor labels);
+
+/* ---- Fused row losses: value and gradient in one pass over (N, V) logits --------------------- */
+/* Each returns the () mean over the N rows of a loss summed over the V classes, f32. The teacher
+ * gets no gradient. V is 2 to 200,000. A class that the teacher masks with -inf has p = 0. */
+
+/* Cross-entropy with labels (N) i32; a label outside 0..V-1 makes its row 0 (it still counts in N).
+ * smoothing e: target (1-e) on the label plus e/V everywhere (Szegedy et al., arXiv:1512.00567). */
+VKD_API vkd_tensor vkd_ce(vkd_graph *g, vkd_tensor logits, vkd_tensor labels, float smoothing);
+
+/* KL(p || q), p = softmax(teacher/tau), q = softmax(student/tau); times tau^2 if t_squared.
+ * tau is a () tensor, so that a schedule or a viewer may turn it while a program runs.
+ * Hinton, Vinyals, Dean, arXiv:1503.02531, section 2. */
+VKD_API vkd_tensor vkd_kd_kl(vkd_graph *g, vkd_tensor student, vkd_tensor teacher, vkd_tensor tau,
+                             bool t_squared);
+/* KL(q || p): mode-seeking. Where p is 0 and q is not it is +inf; a class masked by the teacher is
+ * therefore taken out of q too (q is renormalised over the classes that the teacher leaves). */
+VKD_API vkd_tensor vkd_kd_reverse_kl(vkd_graph *g, vkd_tensor student, vkd_tensor teacher,
+                                     vkd_tensor tau, bool t_squared);
+
+typedef enum vkd_jsd_form {
+    VKD_JSD_CONTINUOUS, /* divided by beta(1-beta) scale so that beta->0 is KL(p||q), beta->1 KL(q||p) */
+    VKD_JSD_LITERATURE  /* beta*KL(p||m) + (1-beta)*KL(q||m); at 0 and 1 exactly, the plain KL */
+} vkd_jsd_form;
+/* Generalised Jensen-Shannon divergence, m = beta*p + (1-beta)*q, p the teacher.
+ * Agarwal et al., arXiv:2306.13649, section 2 (GKD). */
+VKD_API vkd_tensor vkd_kd_jsd(vkd_graph *g, vkd_tensor student, vkd_tensor teacher, vkd_tensor tau,
+                              float beta, vkd_jsd_form form, bool t_squared);
+
+/* Mean over rows and classes of (student - teacher)^2 on logits; a masked class counts as 0.
+ * Ba & Caruana, arXiv:1312.6184, up to the constant. */
+VKD_API vkd_tensor vkd_kd_mse(vkd_graph *g, vkd_tensor student, vkd_tensor teacher);
+
+/* Decoupled KD: alpha * TCKD + beta * NCKD, times tau^2. Zhao et al., arXiv:2203.08679, eq. 7. */
+VKD_API vkd_tensor vkd_dkd(vkd_graph *g, vkd_tensor student, vkd_tensor teacher, vkd_tensor labels,
+                           vkd_tensor tau, float alpha, float beta);
+
+/* ---- Optimisers. They update a whole group in one launch ------------------------------------- */
+
+/* Looks at the gradient once: out[0] = its global L2 norm, out[1] = the factor that the optimiser
+ * applies: 1, or max_norm / (norm + 1e-6) where that is smaller and max_norm > 0 (PyTorch's
+ * clip_grad_norm_), or 0 when norm or loss is not finite, which makes the optimiser skip the step.
+ * State "<group>.guard" (4) i32: steps applied, skipped, skipped in a row, unused.
+ * Returns (2) f32. */
+VKD_API vkd_tensor vkd_guard(vkd_graph *g, const char *group, vkd_tensor gradient, vkd_tensor loss,
+                             float max_norm);
+
+typedef struct vkd_sgd_desc {
+    float momentum;     /* v = momentum*v + g (PyTorch's form, dampening 0; first step v = g) */
+    bool nesterov;      /* update with g + momentum*v */
+    float weight_decay; /* coupled: g += weight_decay*w */
+} vkd_sgd_desc;
+/* lr is a () tensor. State "<group>.momentum". desc may be NULL. */
+VKD_API void vkd_sgd(vkd_graph *g, const char *group, vkd_tensor gradient, vkd_tensor guard,
+                     vkd_tensor lr, const vkd_sgd_desc *desc);
+
+typedef struct vkd_adamw_desc {
+    float beta1, beta2, eps; /* defaults 0.9, 0.999, 1e-8 */
+    float weight_decay;      /* decoupled: w -= lr*weight_decay*w before the update */
+} vkd_adamw_desc;
+/* w -= lr * m_hat / (sqrt(v_hat) + eps), PyTorch's placement of eps.
+ * States "<group>.adam_m", "<group>.adam_v", "<group>.adam_bias" (2).
+ * Loshchilov & Hutter, arXiv:1711.05101. */
+VKD_API void vkd_adamw(vkd_graph *g, const char *group, vkd_tensor gradient, vkd_tensor guard,
+                       vkd_tensor lr, const vkd_adamw_desc *desc);
+
+/* average = decay*average + (1-decay)*source, over whole groups of equal layout. decay is (). */
+VKD_API void vkd_ema(vkd_graph *g, const char *average, const char *source, vkd_tensor decay);
+
+/* ---- Device ---------------------------------------------------------------------------------- */
+
+typedef struct vkd_device_desc {
+    /* Index ("0"), part of the name, or amd, intel, nvidia, cpu. NULL: the variable VKD_DEVICE,
+     * else the best: discrete before integrated before CPU. */
+    const char *choice;
+    bool validate; /* Khronos validation with synchronization validation; messages are counted */
+    const char *cache_dir; /* pipeline cache; NULL: the user's cache folder; "" none */
+} vkd_device_desc;
+
+/* Opens a device. desc may be NULL. Blocks while the driver starts.
+ * Errors: VKD_E_NO_DEVICE names what is missing: the loader, any device, the device asked for, or
+ * the feature below the baseline (Vulkan 1.3, 32 KiB shared memory, 256 invocations). */
+VKD_API vkd_result vkd_device_open(vkd_ctx *ctx, const vkd_device_desc *desc, vkd_device **out);
+VKD_API void vkd_device_close(vkd_device *device);
+VKD_API const char *vkd_device_name(const vkd_device *device);
+/* Messages of the validation layers so far; 0 without them. */
+VKD_API uint32_t vkd_device_validation_messages(const vkd_device *device);
+
+/* What the planner must know of a device: limits, kernel variant, tile sizes, rough speed. */
+typedef struct vkd_profile vkd_profile;
+VKD_API const vkd_profile *vkd_device_profile(const vkd_device *device);
+/* A profile without a device, for planning: "gpu" or "cpu". NULL when there is no such one. */
+VKD_API const vkd_profile *vkd_profile_find(const char *name);
+
+/* ---- Plan ------------------------------------------------------------------------------------ */
+
+/* Order, kernels, offsets, barriers, as plain data. Reports the graph's first mistake.
+ * Errors: the graph's, VKD_E_MEMORY, VKD_E_SHAPE for a tensor that no kernel can bind. */
+VKD_API vkd_result vkd_plan_create(vkd_graph *graph, const vkd_profile *profile, vkd_plan **out);
+VKD_API void vkd_plan_destroy(vkd_plan *plan);
+
+typedef struct vkd_plan_info {
+    uint32_t launches, barriers, slices;
+    uint64_t persistent_bytes; /* the store's tensors that the graph names */
+    uint64_t transient_bytes;  /* peak of the arenas */
+    uint64_t input_bytes, output_bytes; /* of one step */
+    double flops, bytes;       /* of one step: arithmetic, and traffic if nothing were cached */
+    double seconds;            /* predicted for one step from the profile */
+} vkd_plan_info;
+VKD_API vkd_plan_info vkd_plan_get_info(const vkd_plan *plan);
+/* The plan as text, one launch a line. The caller frees it with vkd_free_text. NULL: no memory. */
+VKD_API char *vkd_plan_print(const vkd_plan *plan);
+VKD_API void vkd_free_text(vkd_ctx *ctx, char *text);
+
+/* ---- Program --------------------------------------------------------------------------------- */
+
+/* Records the plan; from now on a step is one call. Places the store on the device if it is not.
+ * Errors: VKD_E_DEVICE_MEMORY with the arithmetic, VKD_E_DEVICE. */
+VKD_API vkd_result vkd_program_create(vkd_device *device, const vkd_plan *plan, vkd_program **out);
+/* Waits for its steps. */
+VKD_API void vkd_program_destroy(vkd_program *program);
+/* Where the host writes an input (or setting) of the next step; NULL for an unknown name. Inputs
+ * keep their value from step to step. May block until an earlier step has left the ring. The
+ * pointer is valid until the next submit. */
+VKD_API void *vkd_program_input(vkd_program *program, const char *name);
+/* Starts one step and returns without waiting for it; tickets count from 1. */
+VKD_API vkd_result vkd_program_submit(vkd_program *program, uint64_t *ticket);
+/* Waits until that step has ended. Errors: VKD_E_DEVICE_LOST with the slice's kernels. */
+VKD_API vkd_result vkd_program_wait(vkd_program *program, uint64_t ticket);
+/* A copy of an output of a step that was waited for; count may be NULL (elements). NULL for an
+ * unknown name, or when VKD_PROGRAM_RING newer steps have been submitted since. The pointer is
+ * valid until that many have. */
+#define VKD_PROGRAM_RING 4
+VKD_API const void *vkd_program_output(vkd_program *program, uint64_t ticket, const char *name,
+                                       size_t *count);
+/* The next step's number, as vkd_step sees it. */
+VKD_API void vkd_program_set_step(vkd_program *program, int32_t step);
+/* Runs the step once more, with the inputs as they are, node by node, and names the first tensor
+ * that holds a NaN or infinity ("" when none). For diagnosis after a failure: it applies the
+ * step's updates too. The text is valid until the program is destroyed. */
+VKD_API vkd_result vkd_program_find_nonfinite(vkd_program *program, const char **tensor);
+
+/* Timestamps around every launch, from now on. Off costs nothing. */
+VKD_API vkd_result vkd_program_profile(vkd_program *program, bool on);
+typedef struct vkd_profile_row {
+    const char *kernel, *label;
+    uint64_t calls;
+    double seconds, flops, bytes; /* sums over the calls */
+} vkd_profile_row;
+/* Fills up to capacity rows, one a launch in plan order; returns how many there are. */
+VKD_API uint32_t vkd_program_profile_rows(const vkd_program *program, vkd_profile_row *rows,
+                                          uint32_t capacity);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

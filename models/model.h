@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+/* An architecture: from an input tensor to named taps, with parameters named "<group>.<path>". Each
+ * stands in one file, models/<name>.c, and in one line of models.def. */
+#ifndef VKD_MODEL_H
+#define VKD_MODEL_H
+
+#include "base/field.h"
+
+#define VKD__MAX_TAPS 64
+
+typedef struct vkd__tap {
+    char name[48];
+    vkd_tensor tensor;
+} vkd__tap;
+
+typedef struct vkd__model_io {
+    const char *group;  /* the model's name in this run: parameters are "<group>.fc0.weight" */
+    vkd_tensor input;   /* (B, ...) f32 */
+    uint32_t classes;   /* V */
+    bool training;      /* dropout on */
+    vkd__tap taps[VKD__MAX_TAPS]; /* out; the one called "logits" is (B, V) and always there */
+    uint32_t tap_count;
+} vkd__model_io;
+
+typedef struct vkd__model_def {
+    const char *name;
+    const char *summary;
+    const char *paper; /* or NULL */
+    size_t config_size;
+    const vkd__field *fields;
+    size_t field_count;
+    void (*build)(vkd_graph *g, vkd__model_io *io, const void *config);
+} vkd__model_def;
+
+/* For build: records a tap (and names the tensor "<group>.<name>"). Returns t. */
+vkd_tensor vkd__tap_add(vkd_graph *g, vkd__model_io *io, const char *name, vkd_tensor t);
+/* {0} when there is none of that name. */
+vkd_tensor vkd__tap_find(const vkd__model_io *io, const char *name);
+
+#define VKD_MODEL(name) extern const vkd__model_def vkd_model_##name;
+#include "models/models.def"
+#undef VKD_MODEL
+
+extern const vkd__model_def *const vkd__models[];
+extern const size_t vkd__model_count;
+const vkd__model_def *vkd__model_find(const char *name);
+
+#endif

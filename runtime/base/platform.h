@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+/* All that is neither C11 nor Vulkan. One file for each system: platform_linux.c so far. */
+#ifndef VKD_PLATFORM_H
+#define VKD_PLATFORM_H
+
+#include "base/base.h"
+
+typedef struct vkd__mapping {
+    const uint8_t *bytes; /* NULL for an empty file */
+    size_t size;
+} vkd__mapping;
+
+/* A whole file, read only. Errors: VKD_E_FILE with path and reason. */
+vkd_result vkd__map_file(vkd_ctx *ctx, const char *path, vkd__mapping *out);
+void vkd__unmap_file(vkd__mapping *m);
+
+/* Writes the parts to "<path>.tmp", syncs, renames over path, syncs the folder. On failure the
+ * temporary file is removed and path is as it was. Errors: VKD_E_FILE. */
+typedef struct vkd__bytes {
+    const void *data;
+    size_t size;
+} vkd__bytes;
+vkd_result vkd__write_file(vkd_ctx *ctx, const char *path, const vkd__bytes *parts, size_t count);
+
+/* Makes a folder and those above it. Errors: VKD_E_FILE. */
+vkd_result vkd__make_folder(vkd_ctx *ctx, const char *path);
+bool vkd__file_exists(const char *path);
+
+/* "<user's cache folder>/vkdistill" (XDG_CACHE_HOME, else ~/.cache); false when there is none. */
+bool vkd__cache_folder(char *out, size_t size);
+
+double vkd__seconds(void); /* monotonic */
+void vkd__sleep(double seconds);
+
+/* From the first call on, SIGINT and SIGTERM set a flag instead of ending the process; a second
+ * SIGINT ends it at once. */
+void vkd__catch_signals(void);
+bool vkd__stop_asked(void);
+
+bool vkd__is_terminal(int fd);   /* 1 or 2 */
+uint32_t vkd__terminal_width(void);
+
+#endif

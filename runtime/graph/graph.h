@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The graph's inside: tensors, nodes, the definition of an op, and what an op may call.
+ *
+ * Knows no Vulkan and names no op: a node points at its op's definition. Nodes stand in the order in
+ * which they were built, and that order is the meaning where a node changes a store tensor. */
+#ifndef VKD_GRAPH_H
+#define VKD_GRAPH_H
+
+#include "base/base.h"
+#include "graph/store.h"
+
+#define VKD__MAX_IN 8
+#define VKD__MAX_OUT 4
+
+typedef enum vkd__home {
+    VKD__HOME_NODE,  /* made by a node, lives in a transient arena */
+    VKD__HOME_INPUT, /* written by the host before a step: inputs, settings, constants */
+    VKD__HOME_STORE  /* persistent */
+} vkd__home;
+
+typedef struct vkd__tensor {
+    const char *name; /* never NULL; "softmax.3" where nobody named it */
+    vkd_dtype dtype;
+    vkd_shape shape;
+    vkd__home home;
+    uint32_t node;    /* HOME_NODE: index of the node that makes it */
+    uint32_t entry;   /* HOME_STORE: index in the store */
+    bool constant;    /* HOME_INPUT: never written again after creation */
+    float value;      /* HOME_INPUT: start value of a () f32 */
+    bool needs_grad;  /* a parameter, or made from one with a way for the gradient to flow */
+} vkd__tensor;
+
+typedef struct vkd_op_def vkd_op_def;
+
+typedef struct vkd__node {
+    const vkd_op_def *op;
+    uint32_t in_count, out_count;
+    vkd_tensor in[VKD__MAX_IN]; /* id 0: an optional input that is absent */
+    vkd_tensor out[VKD__MAX_OUT];
+    const void *params;         /* the op's own struct, in the graph's arena */
+    uint32_t writes;            /* bit i: in[i] is a store tensor that the node changes in place */
+} vkd__node;
+
+typedef struct vkd__output {
+    const char *name;
+    vkd_tensor tensor;
+} vkd__output;
+
+struct vkd_graph {
+    vkd_ctx *ctx;
+    vkd_store *store;
+    const char *name;
+    uint32_t seed;
+    vkd__arena arena;
+    vkd_result status; /* the first mistake */
+    char error[1024];
+    vkd__tensor *tensors; /* [0] is the invalid tensor */
+    size_t tensor_count, tensor_capacity;
+    vkd__node *nodes;
+    size_t node_count, node_capacity;
+    vkd__output *outputs;
+    size_t output_count, output_capacity;
+    vkd_tensor step; /* vkd_step, {0} until asked for */
+};
+
+/* Row-major values of one tensor for a reference, all types as double. */
+typedef struct vkd__values {
+    const vkd__tensor *tensor;
+    double *v;
+} vkd__values;
+
+/* Everything a reference may look at. Absent inputs have v == NULL. in[i].v may be changed exactly
+ * where the node's writes bit i is set. step is what vkd_step would give. */
+typedef struct vkd__ref {
+    const vkd_graph *graph;
+    const vkd__node *node;
+    vkd__values in[VKD__MAX_IN];
+    vkd__values out[VKD__MAX_OUT];
+} vkd__ref;
+
+typedef struct vkd__lower vkd__lower; /* graph/plan.h */
+typedef struct vkd__case vkd__case;   /* graph/case.h */
+
+/* An op answers these questions, in one file, runtime/ops/<op>.c, registered by one line of
+ * runtime/ops/ops.def. */
+struct vkd_op_def {
+    const char *name;
+    const char *summary; /* one line for `vkdistill list ops` */
+    /* Gives out_count, and dtype and shape of each out[i] through vkd__node_out; or calls
+     * vkd__graph_fail and returns false. */
+    bool (*infer)(vkd_graph *g, vkd__node *n);
+    /* Emits nodes for the gradients: dout[i] is {0} where nothing flows back; leaves din[i] at {0}
+     * where no gradient flows. Called only for a node with needs_grad. NULL: no gradient at all. */
+    void (*backward)(vkd_graph *g, const vkd__node *n, const vkd_tensor *dout, vkd_tensor *din);
+    /* Node to kernel launches. NULL with is_view. */
+    bool (*lower)(vkd__lower *l, const vkd__node *n);
+    /* The meaning: double precision, plain loops. */
+    void (*reference)(const vkd__ref *r);
+    /* out[0] is in[0]'s storage under another shape: nothing is launched. */
+    bool is_view;
+    /* The launch may put out[0] into in[0]'s storage when nobody needs in[0] afterwards. */
+    bool in_place;
+    /* |got - want| <= atol + rtol*|want| for the GPU against the reference; 0: 1e-5 and 1e-5. */
+    double rtol, atol;
+    /* Test cases, for the suites, selftest and bench: builds case c->index, 0 <= index < count. */
+    uint32_t case_count;
+    void (*build_case)(vkd__case *c);
+    /* Skips the test of gradients by central differences (kinks, integers): says why, else NULL. */
+    const char *no_difference_test;
+};
+
+/* Builders' half: allocates params, fills inputs, then vkd__emit runs infer and appends the node.
+ * vkd__emit returns out[0], or {0} when the graph is failed. A {0} input makes the graph fail unless
+ * bit i of optional is set. */
+typedef struct vkd__emit_desc {
+    const vkd_op_def *op;
+    uint32_t in_count;
+    vkd_tensor in[VKD__MAX_IN];
+    uint32_t optional; /* bit i: in[i] may be {0} */
+    uint32_t writes;
+    const void *params; /* copied */
+    size_t params_size;
+} vkd__emit_desc;
+vkd_tensor vkd__emit(vkd_graph *g, const vkd__emit_desc *desc);
+/* The node that made t, for ops with several outputs; NULL for a leaf or {0}. Borrowed until the
+ * next node is built. */
+const vkd__node *vkd__producer(const vkd_graph *g, vkd_tensor t);
+
+/* Inside infer: declares output i. */
+void vkd__node_out(vkd_graph *g, vkd__node *n, uint32_t i, vkd_dtype dtype, vkd_shape shape);
+/* Sticky failure; the message gets "<op>('<in0>', '<in1>'): " in front when n is not NULL. Always
+ * returns false, so that infer can `return vkd__graph_fail(...)`. */
+bool vkd__graph_fail(vkd_graph *g, const vkd__node *n, vkd_result r, const char *format, ...)
+    VKD__PRINTF(4, 5);
+
+const vkd__tensor *vkd__tensor_get(const vkd_graph *g, vkd_tensor t);
+/* "(2, 3)"; the buffer is in the graph's arena. */
+const char *vkd__shape_text(vkd_graph *g, vkd_shape shape);
+bool vkd__shape_equal(vkd_shape a, vkd_shape b);
+/* NumPy's rule; false when they do not fit. */
+bool vkd__shape_broadcast(vkd_shape a, vkd_shape b, vkd_shape *out);
+/* (..., last): the product of all axes but the last, and the last (1 for ()). */
+uint64_t vkd__shape_rows(vkd_shape shape);
+uint32_t vkd__shape_last(vkd_shape shape);
+
+/* The flat tensor (P) of a group's parameters; closes the group. {0} and a failed graph if the group
+ * has no parameter. */
+vkd_tensor vkd__group_flat(vkd_graph *g, const char *group);
+/* A store tensor as a graph leaf by entry index. */
+vkd_tensor vkd__store_leaf(vkd_graph *g, uint32_t entry);
+
+/* Every node, in order, in double precision on the host: a second, slow device. `values` has one
+ * array for each tensor id, filled for leaves by the caller and for nodes by this; store tensors
+ * are changed in place. Tensors of one group share memory as on the device: see host.c. */
+typedef struct vkd__host vkd__host;
+vkd_result vkd__host_create(const vkd_graph *g, vkd__host **out);
+void vkd__host_destroy(vkd__host *h);
+double *vkd__host_values(vkd__host *h, vkd_tensor t);
+void vkd__host_run(vkd__host *h);
+/* One node alone, for shadow mode. */
+void vkd__host_run_node(vkd__host *h, uint32_t node);
+
+#endif

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+// How kernels read and write tensors. Every tensor is an array of vec4: storage is padded to sixteen
+// bytes, so the vec4 that holds the last element is always there to read. A CPU device reads four
+// floats for the price of one, and through a texel buffer three to four times faster than from a
+// storage buffer; hence the .direct variants, compiled with VKD_DIRECT.
+//
+//   VKD_IN(0, x)   // declares input x at binding 0
+//   LOAD4(x, i)    // its i-th vec4
+//   LOAD1(x, i)    // its i-th float
+//   VKD_OUT(1, y)  // declares output y at binding 1: y[i] is a vec4, STORE1(y, i, v) writes a float
+//   VKD_INOUT(1, y)
+
+#ifdef VKD_DIRECT
+#define VKD_IN(b, name) layout(set = 0, binding = b) uniform samplerBuffer name
+#define LOAD4(name, i) texelFetch(name, int(i))
+#define LOAD1(name, i) texelFetch(name, int((i) >> 2))[(i) & 3u]
+#else
+#define VKD_IN(b, name)                                                                            \
+    layout(set = 0, binding = b, std430) readonly restrict buffer name##_buffer { vec4 name[]; }
+#define LOAD4(name, i) name[i]
+#define LOAD1(name, i) name[(i) >> 2][(i) & 3u]
+#endif
+
+#define VKD_IN_INT(b, name)                                                                        \
+    layout(set = 0, binding = b, std430) readonly restrict buffer name##_buffer { int name[]; }
+#define VKD_OUT(b, name)                                                                           \
+    layout(set = 0, binding = b, std430) writeonly restrict buffer name##_buffer { vec4 name[]; }
+#define VKD_INOUT(b, name)                                                                         \
+    layout(set = 0, binding = b, std430) restrict buffer name##_buffer { vec4 name[]; }
+#define VKD_OUT_INT(b, name)                                                                       \
+    layout(set = 0, binding = b, std430) writeonly restrict buffer name##_buffer { int name[]; }
+#define STORE1(name, i, value) name[(i) >> 2][(i) & 3u] = (value)
