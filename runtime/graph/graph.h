@@ -100,6 +100,9 @@ struct vkd_op_def {
     bool is_view;
     /* The launch may put out[0] into in[0]'s storage when nobody needs in[0] afterwards. */
     bool in_place;
+    /* in[0]'s values belong at `*(const uint64_t *)params` bytes into in[1], a store tensor: the planner
+     * lets in[0]'s maker write there and launches nothing, or else the op copies. */
+    bool is_placement;
     /* |got - want| <= atol + rtol*|want| for the GPU against the reference; 0: 1e-5 and 1e-5. */
     double rtol, atol;
     /* Test cases, for the suites, selftest and bench: builds case c->index, 0 <= index < count. */
@@ -125,6 +128,12 @@ vkd_tensor vkd__emit(vkd_graph *g, const vkd__emit_desc *desc);
 /* The node that made t, for ops with several outputs; NULL for a leaf or {0}. Borrowed until the
  * next node is built. */
 const vkd__node *vkd__producer(const vkd_graph *g, vkd_tensor t);
+
+/* Gives a node that exists another input (a leaf: no node makes it) and another output, which a
+ * gradient may use: so a fused loss computes its gradient in the pass that computes its value.
+ * Returns {0}, and changes nothing, when `extra` is not a leaf. */
+vkd_tensor vkd__node_extend(vkd_graph *g, const vkd__node *n, uint32_t slot, vkd_tensor extra,
+                            vkd_dtype dtype, vkd_shape shape);
 
 /* Inside infer: declares output i. */
 void vkd__node_out(vkd_graph *g, vkd__node *n, uint32_t i, vkd_dtype dtype, vkd_shape shape);
