@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/* A data set in host memory: samples as the bytes they were read as, labels as i32. Each file format
- * stands in one file, data/<name>.c, and in one line of datasets.def. Files are not trusted. */
+/* A data set in host memory: samples as the bytes they were read as, labels as i32. Each file
+ * format stands in one file, data/<name>.c, and in one line of datasets.def. Files are not trusted.
+ */
 #ifndef VKD_DATASET_H
 #define VKD_DATASET_H
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The safetensors file format: 8 bytes little-endian header size, a JSON object {"name": {"dtype",
  * "shape", "data_offsets": [begin, end]}, "__metadata__": {text: text}}, then the values. Reading
- * trusts nothing: sizes that overflow, offsets that overlap, leave gaps or leave the file, duplicate
- * names, headers above 100 MB and unknown types are errors that name file and tensor.
+ * trusts nothing: sizes that overflow, offsets that overlap, leave gaps or leave the file,
+ * duplicate names, headers above 100 MB and unknown types are errors that name file and tensor.
  * Layout: github.com/huggingface/safetensors, README, "Format". */
 #ifndef VKD_SAFETENSORS_H
 #define VKD_SAFETENSORS_H
@@ -11,8 +11,8 @@
 
 typedef struct vkd__st_tensor {
     const char *name;
-    vkd_dtype dtype; /* F32, I32, U8 */
-    vkd_shape shape; /* up to VKD_MAX_AXES */
+    vkd_dtype dtype;  /* F32, I32, U8 */
+    vkd_shape shape;  /* up to VKD_MAX_AXES */
     const void *data; /* row-major, little-endian, inside the file's bytes; may be unaligned */
     size_t bytes;
 } vkd__st_tensor;
@@ -35,10 +35,10 @@ typedef struct vkd__st_pair {
     const char *key, *value;
 } vkd__st_pair;
 
-/* Writes to "<path>.tmp", syncs, renames over path, syncs the folder: path holds the old file or the
- * whole new one, never a part. On failure the temporary file is removed and path is untouched.
+/* Writes to "<path>.tmp", syncs, renames over path, syncs the folder: path holds the old file or
+ * the whole new one, never a part. On failure the temporary file is removed and path is untouched.
  * Errors: VKD_E_FILE with the system's reason. */
-vkd_result vkd__st_write(vkd_ctx *ctx, const char *path, const vkd__st_tensor *tensors, size_t count,
-                         const vkd__st_pair *metadata, size_t metadata_count);
+vkd_result vkd__st_write(vkd_ctx *ctx, const char *path, const vkd__st_tensor *tensors,
+                         size_t count, const vkd__st_pair *metadata, size_t metadata_count);
 
 #endif

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/* A loss compares what two models (or a model and the labels) say, and is one () tensor. Each stands
- * in one file, losses/<name>.c, and in one line of losses.def; recipes, `list`, `--help`, the `loss`
- * command and the standard tests follow from its definition. */
+/* A loss compares what two models (or a model and the labels) say, and is one () tensor. Each
+ * stands in one file, losses/<name>.c, and in one line of losses.def; recipes, `list`, `--help`,
+ * the `loss` command and the standard tests follow from its definition. */
 #ifndef VKD_LOSS_H
 #define VKD_LOSS_H
 
@@ -12,11 +12,15 @@ typedef struct vkd__loss_io {
     vkd_tensor student; /* (N, V) logits */
     vkd_tensor teacher; /* (N, V) logits */
     vkd_tensor labels;  /* (N) i32 */
-    vkd_tensor tau;     /* () temperature, for losses with VKD__LOSS_TAU: a setting, so that it can turn
-                           while training runs */
+    vkd_tensor tau; /* () temperature, for losses with VKD__LOSS_TAU: a setting, so that it can turn
+                       while training runs */
 } vkd__loss_io;
 
-enum { VKD__LOSS_TEACHER = 1, VKD__LOSS_LABELS = 2, VKD__LOSS_TAU = 4 }; /* what it needs besides the student */
+enum {
+    VKD__LOSS_TEACHER = 1,
+    VKD__LOSS_LABELS = 2,
+    VKD__LOSS_TAU = 4
+}; /* what it needs besides the student */
 
 typedef struct vkd__loss_ref {
     uint32_t N, V;
@@ -34,7 +38,8 @@ typedef struct vkd__loss_def {
     const char *formula; /* one line, reductions named */
     uint32_t needs;
     size_t config_size;
-    const vkd__field *fields; /* of config; "tau" is a field here too, its start value and schedule */
+    const vkd__field
+        *fields; /* of config; "tau" is a field here too, its start value and schedule */
     size_t field_count;
     /* The loss out of plain ops: always there. */
     vkd_tensor (*build)(vkd_graph *g, const vkd__loss_io *io, const void *config);

@@ -14,10 +14,10 @@ typedef struct vkd__tap {
 } vkd__tap;
 
 typedef struct vkd__model_io {
-    const char *group;  /* the model's name in this run: parameters are "<group>.fc0.weight" */
-    vkd_tensor input;   /* (B, ...) f32 */
-    uint32_t classes;   /* V */
-    bool training;      /* dropout on */
+    const char *group; /* the model's name in this run: parameters are "<group>.fc0.weight" */
+    vkd_tensor input;  /* (B, ...) f32 */
+    uint32_t classes;  /* V */
+    bool training;     /* dropout on */
     vkd__tap taps[VKD__MAX_TAPS]; /* out; the one called "logits" is (B, V) and always there */
     uint32_t tap_count;
 } vkd__model_io;

@@ -29,4 +29,8 @@ struct vkd_fill_params {
     vkd_f32 value;
 };
 
+struct vkd_place_params {
+    vkd_u32 count;
+};
+
 #endif

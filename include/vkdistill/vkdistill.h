@@ -12,9 +12,9 @@
  *
  *     vkd_tensor x = vkd_input(g, "x", VKD_F32, VKD_SHAPE(8, 4));
  *     vkd_tensor labels = vkd_input(g, "labels", VKD_I32, VKD_SHAPE(8));
- *     vkd_tensor w = vkd_param(g, "net.weight", VKD_SHAPE(3, 4), &(vkd_init){.kind = VKD_INIT_XAVIER_UNIFORM});
- *     vkd_tensor logits = vkd_matmul(g, x, w, &(vkd_matmul_desc){.transpose_b = true});
- *     vkd_tensor loss = vkd_ce(g, logits, labels, 0.0f);
+ *     vkd_tensor w = vkd_param(g, "net.weight", VKD_SHAPE(3, 4), &(vkd_init){.kind =
+ * VKD_INIT_XAVIER_UNIFORM}); vkd_tensor logits = vkd_matmul(g, x, w,
+ * &(vkd_matmul_desc){.transpose_b = true}); vkd_tensor loss = vkd_ce(g, logits, labels, 0.0f);
  *     vkd_tensor grad = vkd_gradient(g, loss, "net");
  *     vkd_sgd(g, "net", grad, vkd_guard(g, "net", grad, loss, 0.0f), vkd_constant(g, 0.1f), NULL);
  *     vkd_output(g, "loss", loss);
@@ -161,14 +161,15 @@ VKD_API vkd_store_info vkd_store_at(const vkd_store *store, uint32_t index);
 VKD_API bool vkd_store_find(const vkd_store *store, const char *name, vkd_store_info *out);
 /* Copies a whole tensor; bytes must be its size. Waits for the steps under way.
  * Errors: VKD_E_ARGUMENT (no such tensor, other size), VKD_E_DEVICE..., VKD_E_MEMORY. */
-VKD_API vkd_result vkd_store_write(vkd_store *store, const char *name, const void *data, size_t bytes);
+VKD_API vkd_result vkd_store_write(vkd_store *store, const char *name, const void *data,
+                                   size_t bytes);
 VKD_API vkd_result vkd_store_read(vkd_store *store, const char *name, void *data, size_t bytes);
 
 /* ---- Graph ----------------------------------------------------------------------------------- */
 
 typedef struct vkd_graph_desc {
-    const char *name;  /* for messages and plans; default "graph" */
-    uint32_t seed;     /* of initial values and dropout */
+    const char *name; /* for messages and plans; default "graph" */
+    uint32_t seed;    /* of initial values and dropout */
 } vkd_graph_desc;
 
 /* Mistakes in building are sticky: the first one is kept, later builders return {0}, and
@@ -258,7 +259,8 @@ typedef struct vkd_matmul_desc {
 
 /* a (..., M, K) times b (..., K, N) gives (..., M, N). Leading axes broadcast. desc may be NULL.
  * transpose_a and transpose_b together are not supported. */
-VKD_API vkd_tensor vkd_matmul(vkd_graph *g, vkd_tensor a, vkd_tensor b, const vkd_matmul_desc *desc);
+VKD_API vkd_tensor vkd_matmul(vkd_graph *g, vkd_tensor a, vkd_tensor b,
+                              const vkd_matmul_desc *desc);
 
 /* Element by element, any shape, f32. */
 VKD_API vkd_tensor vkd_relu(vkd_graph *g, vkd_tensor x);
@@ -318,7 +320,7 @@ VKD_API vkd_tensor vkd_l2_normalize(vkd_graph *g, vkd_tensor x, float eps);
  * out (B, ...) f32 = (byte * scale - mean[c]) / std[c], where c runs over `channels` equal parts
  * of a sample (planes). */
 typedef struct vkd_batch_desc {
-    float scale; /* default 1/255 */
+    float scale;       /* default 1/255 */
     uint32_t channels; /* default 1; at most 4 */
     float mean[4];
     float std[4]; /* default 1 */
@@ -350,7 +352,8 @@ VKD_API vkd_tensor vkd_kd_reverse_kl(vkd_graph *g, vkd_tensor student, vkd_tenso
                                      vkd_tensor tau, bool t_squared);
 
 typedef enum vkd_jsd_form {
-    VKD_JSD_CONTINUOUS, /* divided by beta(1-beta) scale so that beta->0 is KL(p||q), beta->1 KL(q||p) */
+    VKD_JSD_CONTINUOUS, /* divided by beta(1-beta) scale so that beta->0 is KL(p||q), beta->1
+                           KL(q||p) */
     VKD_JSD_LITERATURE  /* beta*KL(p||m) + (1-beta)*KL(q||m); at 0 and 1 exactly, the plain KL */
 } vkd_jsd_form;
 /* Generalised Jensen-Shannon divergence, m = beta*p + (1-beta)*q, p the teacher.
@@ -432,11 +435,11 @@ VKD_API void vkd_plan_destroy(vkd_plan *plan);
 
 typedef struct vkd_plan_info {
     uint32_t launches, barriers, slices;
-    uint64_t persistent_bytes; /* the store's tensors that the graph names */
-    uint64_t transient_bytes;  /* peak of the arenas */
+    uint64_t persistent_bytes;          /* the store's tensors that the graph names */
+    uint64_t transient_bytes;           /* peak of the arenas */
     uint64_t input_bytes, output_bytes; /* of one step */
-    double flops, bytes;       /* of one step: arithmetic, and traffic if nothing were cached */
-    double seconds;            /* predicted for one step from the profile */
+    double flops, bytes; /* of one step: arithmetic, and traffic if nothing were cached */
+    double seconds;      /* predicted for one step from the profile */
 } vkd_plan_info;
 VKD_API vkd_plan_info vkd_plan_get_info(const vkd_plan *plan);
 /* The plan as text, one launch a line. The caller frees it with vkd_free_text. NULL: no memory. */

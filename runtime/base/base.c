@@ -49,8 +49,10 @@ vkd_result vkd_ctx_create(const vkd_ctx_desc *desc, vkd_ctx **out) {
 
 void vkd_ctx_destroy(vkd_ctx *ctx) {
     if (!ctx) return;
-    if (ctx->desc.free) ctx->desc.free(ctx->desc.user, ctx);
-    else free(ctx);
+    if (ctx->desc.free)
+        ctx->desc.free(ctx->desc.user, ctx);
+    else
+        free(ctx);
 }
 
 const char *vkd_ctx_error(const vkd_ctx *ctx) {
@@ -96,8 +98,10 @@ void *vkd__alloc(vkd_ctx *ctx, size_t count, size_t size) {
 
 void vkd__free(vkd_ctx *ctx, void *memory) {
     if (!memory) return;
-    if (ctx->desc.free) ctx->desc.free(ctx->desc.user, memory);
-    else free(memory);
+    if (ctx->desc.free)
+        ctx->desc.free(ctx->desc.user, memory);
+    else
+        free(memory);
 }
 
 void *vkd__grow(vkd_ctx *ctx, void *old, size_t old_count, size_t new_count, size_t size) {
@@ -127,7 +131,8 @@ char *vkd__strdup(vkd_ctx *ctx, const char *text) {
 
 uint64_t vkd__hash(uint64_t seed, const void *bytes, size_t size) {
     const uint8_t *b = bytes;
-    for (size_t i = 0; i < size; i++) seed = (seed ^ b[i]) * 0x100000001b3ull;
+    for (size_t i = 0; i < size; i++)
+        seed = (seed ^ b[i]) * 0x100000001b3ull;
     return seed;
 }
 
@@ -137,7 +142,8 @@ static size_t edits(const char *a, const char *b) {
     const size_t n = strlen(a), m = strlen(b);
     if (n >= LONGEST || m >= LONGEST) return LONGEST;
     size_t row[LONGEST];
-    for (size_t j = 0; j <= m; j++) row[j] = j;
+    for (size_t j = 0; j <= m; j++)
+        row[j] = j;
     for (size_t i = 1; i <= n; i++) {
         size_t diagonal = row[0];
         row[0] = i;

@@ -34,14 +34,16 @@ struct vkd_ctx {
 vkd_result vkd__fail(vkd_ctx *ctx, vkd_result r, const char *format, ...) VKD__PRINTF(3, 4);
 void vkd__log(vkd_ctx *ctx, vkd_log_level level, const char *format, ...) VKD__PRINTF(3, 4);
 
-/* Zeroed memory, NULL when there is none (and the context's error says so). free(NULL) is allowed. */
+/* Zeroed memory, NULL when there is none (and the context's error says so). free(NULL) is allowed.
+ */
 void *vkd__alloc(vkd_ctx *ctx, size_t count, size_t size);
 /* Grows an array; the new part is zeroed. NULL leaves the old block as it was. */
 void *vkd__grow(vkd_ctx *ctx, void *old, size_t old_count, size_t new_count, size_t size);
 void vkd__free(vkd_ctx *ctx, void *memory);
 char *vkd__strdup(vkd_ctx *ctx, const char *text);
 
-/* Ensures room for one more element of a growing array (`items`, `count`, `capacity` are fields). */
+/* Ensures room for one more element of a growing array (`items`, `count`, `capacity` are fields).
+ */
 #define VKD__RESERVE(ctx, items, count, capacity)                                                  \
     vkd__reserve((ctx), (void **)&(items), (count), &(capacity), sizeof *(items))
 bool vkd__reserve(vkd_ctx *ctx, void **items, size_t count, size_t *capacity, size_t size);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/* A table of a configuration struct's fields. From it follow defaults, range checks, error messages,
- * the recipe's keys, `--help` and `vkdistill list`. Losses, architectures, optimisers, schedules and
- * data sets all describe themselves this way. */
+/* A table of a configuration struct's fields. From it follow defaults, range checks, error
+ * messages, the recipe's keys, `--help` and `vkdistill list`. Losses, architectures, optimisers,
+ * schedules and data sets all describe themselves this way. */
 #ifndef VKD_FIELD_H
 #define VKD_FIELD_H
 
@@ -27,16 +27,17 @@ typedef struct vkd__field {
     const char *name;
     vkd__field_type type;
     size_t offset;
-    double low, high;      /* inclusive; for lists, of each element */
-    const char *preset;    /* the default, in the words a recipe would use: "4", "true", "[800, 800]" */
-    const char *words;     /* ENUM */
+    double low, high; /* inclusive; for lists, of each element */
+    const char
+        *preset;       /* the default, in the words a recipe would use: "4", "true", "[800, 800]" */
+    const char *words; /* ENUM */
     const char *help;
 } vkd__field;
 
 /* Writes all defaults. */
 void vkd__fields_init(const vkd__field *fields, size_t count, void *config);
-/* Sets one field from text: "4", "yes", "[800, 800]", "literature". On failure the message says key,
- * text, type and range, or names the nearest key; `where` goes in front ("recipe.yaml:12").
+/* Sets one field from text: "4", "yes", "[800, 800]", "literature". On failure the message says
+ * key, text, type and range, or names the nearest key; `where` goes in front ("recipe.yaml:12").
  * Errors: VKD_E_RECIPE. */
 vkd_result vkd__fields_set(vkd_ctx *ctx, const vkd__field *fields, size_t count, void *config,
                            const char *where, const char *key, const char *text);

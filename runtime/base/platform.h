@@ -37,7 +37,7 @@ void vkd__sleep(double seconds);
 void vkd__catch_signals(void);
 bool vkd__stop_asked(void);
 
-bool vkd__is_terminal(int fd);   /* 1 or 2 */
+bool vkd__is_terminal(int fd); /* 1 or 2 */
 uint32_t vkd__terminal_width(void);
 
 #endif

@@ -11,9 +11,9 @@
 
 typedef struct vkd__case_input {
     vkd_tensor tensor;
-    double low, high;  /* uniform between; integers: low <= value < high */
+    double low, high; /* uniform between; integers: low <= value < high */
     bool differentiate;
-    double special;    /* with special_every > 0: every such element is this value (-inf, say) */
+    double special; /* with special_every > 0: every such element is this value (-inf, say) */
     uint32_t special_every;
 } vkd__case_input;
 
@@ -37,8 +37,8 @@ vkd_tensor vkd__case_u8(vkd__case *c, vkd_shape shape);
 void vkd__case_special(vkd__case *c, double value, uint32_t every);
 void vkd__case_output(vkd__case *c, vkd_tensor t);
 
-/* Central differences of the host's reference against the emitted backward nodes, run by the host in
- * double: checks `reference` and `backward` against each other. Fails with VKD_E_MISMATCH. */
+/* Central differences of the host's reference against the emitted backward nodes, run by the host
+ * in double: checks `reference` and `backward` against each other. Fails with VKD_E_MISMATCH. */
 vkd_result vkd__case_check_gradient(vkd_ctx *ctx, const vkd_op_def *op, uint32_t index);
 
 /* Fills element i of input k deterministically: the same numbers on host and device. */

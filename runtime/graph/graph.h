@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The graph's inside: tensors, nodes, the definition of an op, and what an op may call.
  *
- * Knows no Vulkan and names no op: a node points at its op's definition. Nodes stand in the order in
- * which they were built, and that order is the meaning where a node changes a store tensor. */
+ * Knows no Vulkan and names no op: a node points at its op's definition. Nodes stand in the order
+ * in which they were built, and that order is the meaning where a node changes a store tensor. */
 #ifndef VKD_GRAPH_H
 #define VKD_GRAPH_H
 
@@ -23,11 +23,11 @@ typedef struct vkd__tensor {
     vkd_dtype dtype;
     vkd_shape shape;
     vkd__home home;
-    uint32_t node;    /* HOME_NODE: index of the node that makes it */
-    uint32_t entry;   /* HOME_STORE: index in the store */
-    bool constant;    /* HOME_INPUT: never written again after creation */
-    float value;      /* HOME_INPUT: start value of a () f32 */
-    bool needs_grad;  /* a parameter, or made from one with a way for the gradient to flow */
+    uint32_t node;   /* HOME_NODE: index of the node that makes it */
+    uint32_t entry;  /* HOME_STORE: index in the store */
+    bool constant;   /* HOME_INPUT: never written again after creation */
+    float value;     /* HOME_INPUT: start value of a () f32 */
+    bool needs_grad; /* a parameter, or made from one with a way for the gradient to flow */
 } vkd__tensor;
 
 typedef struct vkd_op_def vkd_op_def;
@@ -37,8 +37,8 @@ typedef struct vkd__node {
     uint32_t in_count, out_count;
     vkd_tensor in[VKD__MAX_IN]; /* id 0: an optional input that is absent */
     vkd_tensor out[VKD__MAX_OUT];
-    const void *params;         /* the op's own struct, in the graph's arena */
-    uint32_t writes;            /* bit i: in[i] is a store tensor that the node changes in place */
+    const void *params; /* the op's own struct, in the graph's arena */
+    uint32_t writes;    /* bit i: in[i] is a store tensor that the node changes in place */
 } vkd__node;
 
 typedef struct vkd__output {
@@ -51,6 +51,7 @@ struct vkd_graph {
     vkd_store *store;
     const char *name;
     uint32_t seed;
+    uint32_t references; /* its maker's and its plans': plans outlive the maker's */
     vkd__arena arena;
     vkd_result status; /* the first mistake */
     char error[1024];
@@ -100,8 +101,8 @@ struct vkd_op_def {
     bool is_view;
     /* The launch may put out[0] into in[0]'s storage when nobody needs in[0] afterwards. */
     bool in_place;
-    /* in[0]'s values belong at `*(const uint64_t *)params` bytes into in[1], a store tensor: the planner
-     * lets in[0]'s maker write there and launches nothing, or else the op copies. */
+    /* in[0]'s values belong at `*(const uint64_t *)params` bytes into in[1], a store tensor: the
+     * planner lets in[0]'s maker write there and launches nothing, or else the op copies. */
     bool is_placement;
     /* |got - want| <= atol + rtol*|want| for the GPU against the reference; 0: 1e-5 and 1e-5. */
     double rtol, atol;
@@ -113,8 +114,8 @@ struct vkd_op_def {
 };
 
 /* Builders' half: allocates params, fills inputs, then vkd__emit runs infer and appends the node.
- * vkd__emit returns out[0], or {0} when the graph is failed. A {0} input makes the graph fail unless
- * bit i of optional is set. */
+ * vkd__emit returns out[0], or {0} when the graph is failed. A {0} input makes the graph fail
+ * unless bit i of optional is set. */
 typedef struct vkd__emit_desc {
     const vkd_op_def *op;
     uint32_t in_count;
@@ -135,12 +136,22 @@ const vkd__node *vkd__producer(const vkd_graph *g, vkd_tensor t);
 vkd_tensor vkd__node_extend(vkd_graph *g, const vkd__node *n, uint32_t slot, vkd_tensor extra,
                             vkd_dtype dtype, vkd_shape shape);
 
+/* vkd_backward from any outputs, each with the gradient that arrives at it ({0} for none). Above
+ * the ops, because it sums with `add`: runtime/autodiff/. */
+void vkd__backward_from(vkd_graph *g, const vkd_tensor *outputs, const vkd_tensor *seeds,
+                        uint32_t output_count, const vkd_tensor *of, uint32_t count,
+                        vkd_tensor *gradients);
+
 /* Inside infer: declares output i. */
 void vkd__node_out(vkd_graph *g, vkd__node *n, uint32_t i, vkd_dtype dtype, vkd_shape shape);
 /* Sticky failure; the message gets "<op>('<in0>', '<in1>'): " in front when n is not NULL. Always
  * returns false, so that infer can `return vkd__graph_fail(...)`. */
 bool vkd__graph_fail(vkd_graph *g, const vkd__node *n, vkd_result r, const char *format, ...)
     VKD__PRINTF(4, 5);
+
+/* A plan keeps its graph's memory alive, for shadow mode. */
+void vkd__graph_retain(const vkd_graph *graph);
+void vkd__graph_release(const vkd_graph *graph);
 
 const vkd__tensor *vkd__tensor_get(const vkd_graph *g, vkd_tensor t);
 /* "(2, 3)"; the buffer is in the graph's arena. */
@@ -152,8 +163,8 @@ bool vkd__shape_broadcast(vkd_shape a, vkd_shape b, vkd_shape *out);
 uint64_t vkd__shape_rows(vkd_shape shape);
 uint32_t vkd__shape_last(vkd_shape shape);
 
-/* The flat tensor (P) of a group's parameters; closes the group. {0} and a failed graph if the group
- * has no parameter. */
+/* The flat tensor (P) of a group's parameters; closes the group. {0} and a failed graph if the
+ * group has no parameter. */
 vkd_tensor vkd__group_flat(vkd_graph *g, const char *group);
 /* A store tensor as a graph leaf by entry index. */
 vkd_tensor vkd__store_leaf(vkd_graph *g, uint32_t entry);

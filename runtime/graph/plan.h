@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The plan: what runs, in which order, where each tensor lies, where barriers stand. Plain data made
- * without a GPU. Passes, each a function in its own file:
- *   order      which nodes are needed (plan_order.c)
- *   lower      nodes to launches, through each op (plan_lower.c)
- *   place      lifetimes to offsets in the arenas (plan_place.c)
- *   barriers   reads and writes to barriers, predicted time to slices (plan_sync.c)
- *   print      text (plan_print.c) */
+/* The plan: what runs, in which order, where each tensor lies, where barriers stand. Plain data
+ * made without a GPU. Passes, each a function in its own file: order      which nodes are needed
+ * (plan_order.c) lower      nodes to launches, through each op (plan_lower.c) place      lifetimes
+ * to offsets in the arenas (plan_place.c) barriers   reads and writes to barriers, predicted time
+ * to slices (plan_sync.c) print      text (plan_print.c) */
 #ifndef VKD_PLAN_H
 #define VKD_PLAN_H
 
@@ -22,15 +20,16 @@ struct vkd_profile {
     uint32_t tile_m, tile_n, tile_k, tile_tm, tile_tn; /* matmul_tile on large matrices */
     uint32_t max_groups[3];
     uint32_t max_invocations;
-    uint32_t max_shared;       /* bytes */
-    uint64_t max_binding;      /* bytes of one storage buffer binding */
-    uint64_t max_texels;       /* elements of a texel buffer view; direct kernels read vec4 texels */
-    uint64_t max_allocation;   /* bytes of one arena */
-    double gflops, gbytes;     /* rough: per second, in 1e9, for slicing and estimates */
+    uint32_t max_shared;     /* bytes */
+    uint64_t max_binding;    /* bytes of one storage buffer binding */
+    uint64_t max_texels;     /* elements of a texel buffer view; direct kernels read vec4 texels */
+    uint64_t max_allocation; /* bytes of one arena */
+    double gflops, gbytes;   /* rough: per second, in 1e9, for slicing and estimates */
     double launch_seconds;
 };
 
-/* ---- Launches --------------------------------------------------------------------------------- */
+/* ---- Launches ---------------------------------------------------------------------------------
+ */
 
 #define VKD__MAX_BINDINGS 10
 #define VKD__MAX_SPEC 24
@@ -39,14 +38,14 @@ struct vkd_profile {
 typedef enum vkd__access { VKD__READ = 1, VKD__WRITE = 2, VKD__READ_WRITE = 3 } vkd__access;
 
 typedef enum vkd__space {
-    VKD__SPACE_ARENA,  /* transient; index is the arena */
-    VKD__SPACE_STORE,  /* index is the store's entry (a group, for its members) */
-    VKD__SPACE_INPUT,  /* the step's input block */
-    VKD__SPACE_DUMMY   /* an absent input: 256 bytes of zeros */
+    VKD__SPACE_ARENA, /* transient; index is the arena */
+    VKD__SPACE_STORE, /* index is the store's entry (a group, for its members) */
+    VKD__SPACE_INPUT, /* the step's input block */
+    VKD__SPACE_DUMMY  /* an absent input: 256 bytes of zeros */
 } vkd__space;
 
 typedef struct vkd__binding {
-    uint32_t tensor;  /* graph tensor id, or scratch id with the top bit set; 0: dummy */
+    uint32_t tensor; /* graph tensor id, or scratch id with the top bit set; 0: dummy */
     vkd__access access;
     uint64_t window_offset, window_bytes; /* part of the tensor; window_bytes 0: all of it */
     /* Filled by the place pass: */
@@ -69,7 +68,7 @@ typedef struct vkd__launch {
     uint8_t push[VKD__PUSH_BYTES];
     double flops, traffic; /* traffic in bytes */
     /* Filled by the barrier pass: */
-    bool barrier;    /* one memory barrier before it */
+    bool barrier; /* one memory barrier before it */
     uint32_t slice;
 } vkd__launch;
 
@@ -97,7 +96,7 @@ typedef struct vkd__scratch {
 
 struct vkd_plan {
     vkd_ctx *ctx;
-    vkd__arena memory; /* all that follows */
+    vkd__arena memory;      /* all that follows */
     const vkd_graph *graph; /* valid while the plan is made; shadow mode clones what it needs */
     vkd_store *store;
     const char *name;
@@ -113,12 +112,13 @@ struct vkd_plan {
     uint64_t input_bytes, output_bytes;
     vkd__place *places; /* by graph tensor id: where it lies (space DUMMY: nowhere) */
     uint32_t tensor_count;
-    bool *needed;       /* by node */
+    bool *needed; /* by node */
     uint32_t slice_count;
     vkd_plan_info info;
 };
 
-/* ---- What an op's `lower` may call ------------------------------------------------------------ */
+/* ---- What an op's `lower` may call ------------------------------------------------------------
+ */
 
 struct vkd__lower {
     vkd_plan *plan;
@@ -132,11 +132,13 @@ struct vkd__lower {
  * RGBA32F texel buffers, sixteen bytes at a time: the fast path of CPU devices). */
 bool vkd__direct(const vkd__lower *l, const char *kernel);
 /* Appends a launch of a kernel, by its full name. NULL on failure (no memory). The pointer is valid
- * until the next launch. Workgroup x (spec id 0) starts as profile->flat_workgroup, y and z as 1. */
+ * until the next launch. Workgroup x (spec id 0) starts as profile->flat_workgroup, y and z as 1.
+ */
 vkd__launch *vkd__launch_add(vkd__lower *l, const char *kernel);
 /* Binds the next binding number. A {0} tensor binds zeros. */
 void vkd__bind(vkd__launch *launch, vkd_tensor t, vkd__access access);
-void vkd__bind_window(vkd__launch *launch, vkd_tensor t, vkd__access access, uint64_t offset_bytes, uint64_t bytes);
+void vkd__bind_window(vkd__launch *launch, vkd_tensor t, vkd__access access, uint64_t offset_bytes,
+                      uint64_t bytes);
 void vkd__bind_scratch(vkd__launch *launch, uint32_t scratch, vkd__access access);
 uint32_t vkd__scratch_add(vkd__lower *l, uint64_t bytes);
 void vkd__spec(vkd__launch *launch, uint32_t id, uint32_t value); /* sets or replaces */
@@ -148,8 +150,8 @@ void vkd__cost(vkd__launch *launch, double flops, double traffic);
 /* Element-wise work on `count` elements is cut into windows of at most this many elements (a
  * multiple of 64), so that no binding exceeds the device's limit. */
 uint64_t vkd__window_elements(const vkd_profile *p, size_t element_size);
-/* Rows of `row_bytes`: how many of them fit into one binding, keeping offsets 256-byte aligned. 0: not
- * even an aligned run of rows fits; the op should fail the graph with a sentence. */
+/* Rows of `row_bytes`: how many of them fit into one binding, keeping offsets 256-byte aligned. 0:
+ * not even an aligned run of rows fits; the op should fail the graph with a sentence. */
 uint64_t vkd__window_rows(const vkd_profile *p, uint64_t row_bytes, uint64_t rows);
 
 /* The kernel table, generated from shaders/ by the build. */

@@ -8,7 +8,8 @@ static void philox_gives_the_published_numbers(void **state) {
     (void)state;
     const vkd__philox zero = vkd__philox_at(0, 0, 0, 0);
     const uint32_t want[4] = {0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8};
-    for (int i = 0; i < 4; i++) assert_int_equal(zero.v[i], want[i]);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(zero.v[i], want[i]);
 }
 
 static void streams_differ_by_name(void **state) {
