@@ -105,7 +105,7 @@ vkd_tensor vkd_gradient(vkd_graph *g, vkd_tensor loss, const char *group) {
     vkd_backward(g, loss, of, count, gradients);
     for (uint32_t i = 0; i < count; i++) {
         const vkd__tensor *t = vkd__tensor_get(g, of[i]);
-        vkd__place(g, gradients[i], out, g->store->entries[t->entry].offset);
+        vkd__put(g, gradients[i], out, g->store->entries[t->entry].offset);
     }
     vkd__free(g->ctx, of);
     return out;

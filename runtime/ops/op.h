@@ -19,7 +19,7 @@ const vkd_op_def *vkd__op_find(const char *name);
 /* Internal builders. */
 
 /* Values go to byte `offset` (a multiple of 256) of a store tensor. */
-void vkd__place(vkd_graph *g, vkd_tensor values, vkd_tensor into, uint64_t offset);
+void vkd__put(vkd_graph *g, vkd_tensor values, vkd_tensor into, uint64_t offset);
 /* x broadcast to a shape. */
 vkd_tensor vkd__expand(vkd_graph *g, vkd_tensor x, vkd_shape shape);
 

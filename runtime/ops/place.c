@@ -10,7 +10,7 @@ typedef struct place_params {
     uint64_t offset; /* bytes; the first member, because the planner reads it: see is_placement */
 } place_params;
 
-void vkd__place(vkd_graph *g, vkd_tensor values, vkd_tensor into, uint64_t offset) {
+void vkd__put(vkd_graph *g, vkd_tensor values, vkd_tensor into, uint64_t offset) {
     vkd__emit(g, &(vkd__emit_desc){.op = &vkd_op_place,
                                    .in_count = 2,
                                    .in = {values, into},
@@ -62,7 +62,7 @@ static void build_case(vkd__case *c) {
     const vkd_tensor into = vkd_state(c->g, "into", VKD_F32, VKD_SHAPE(256));
     /* An input is no node's work, so the planner cannot let its maker write in place: a real copy.
      */
-    vkd__place(c->g, x, into, 256);
+    vkd__put(c->g, x, into, 256);
     vkd__case_output(c, into);
 }
 
