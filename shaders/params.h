@@ -23,6 +23,11 @@ struct vkd_matmul_params {
     vkd_u32 stride_a, stride_b, stride_c; /* elements from one batch item to the next; 0 repeats */
 };
 
+/* Row kernels without scalars of their own: (N, V). */
+struct vkd_row_params {
+    vkd_u32 N, V;
+};
+
 /* y = value; count elements, storage padded to a multiple of four. */
 struct vkd_fill_params {
     vkd_u32 count;
