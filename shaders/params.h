@@ -28,6 +28,68 @@ struct vkd_row_params {
     vkd_u32 N, V;
 };
 
+/* Layer normalisation over rows of D. Its column sums go over `block` rows each; `first` is the
+ * index of the launch's first block. */
+struct vkd_layernorm_params {
+    vkd_u32 N, D;
+    vkd_f32 eps;
+};
+struct vkd_layernorm_columns_params {
+    vkd_u32 N, D, block, first;
+};
+struct vkd_column_sum_params {
+    vkd_u32 blocks, D;
+};
+
+/* x / max(norm, eps). */
+struct vkd_l2_normalize_params {
+    vkd_u32 N, D;
+    vkd_f32 eps;
+};
+
+/* `first` is the tensor's element at which the window begins. */
+struct vkd_dropout_params {
+    vkd_u32 count, first, seed, stream;
+    vkd_f32 p, scale;
+};
+
+/* N indices into a table of V rows, of which the window holds `rows` from `first` on. */
+struct vkd_gather_params {
+    vkd_u32 N, D, V, first, rows;
+};
+
+/* Samples of `sample_size` bytes, `plane` bytes in a channel; the window holds `rows` of V from `first`. */
+struct vkd_batch_params {
+    vkd_u32 count, sample_size, plane, V, first, rows;
+    vkd_f32 scale;
+    vkd_f32 mean0, mean1, mean2, mean3;
+    vkd_f32 std0, std1, std2, std3;
+};
+
+/* `first` is the index of the launch's first result. */
+struct vkd_argmax_params {
+    vkd_u32 N, V, first;
+};
+struct vkd_squares_params {
+    vkd_u32 quads, chunks, first; /* four elements each; chunks of VKD_SQUARES_CHUNK quads */
+};
+#define VKD_SQUARES_CHUNK 1024u
+struct vkd_guard_params {
+    vkd_u32 chunks;
+    vkd_f32 max_norm;
+};
+
+/* Elements of the window, of which the first `decayed` get weight decay. */
+struct vkd_sgd_params {
+    vkd_u32 count, decayed;
+    vkd_f32 momentum, weight_decay;
+};
+struct vkd_adamw_params {
+    vkd_u32 count, decayed;
+    vkd_f32 beta1, beta2, rest1, rest2; /* rest = 1 - beta */
+    vkd_f32 eps, weight_decay;
+};
+
 /* y = value; count elements, storage padded to a multiple of four. */
 struct vkd_fill_params {
     vkd_u32 count;

@@ -72,21 +72,21 @@ vec4 row_join(vec4 low, vec4 high, uint row, uint len, uint q, vec4 fill) {
     if (shift == 3u) v = vec4(low.w, high.xyz);
     return mix(fill, v, lessThan(uvec4(0, 1, 2, 3), uvec4(row_valid(len, q))));
 }
-#define ROW_LOAD(x, row, len, q, fill)                                                             \
-    row_join(LOAD4(x, row_low(row, len, q)),                                                       \
-             ROW_ALIGNED != 0u ? vec4(0.0) : LOAD4(x, row_high(row, len, q)), row, len, q,         \
+#define ROW_LOAD(from, row, len, q, fill)                                                             \
+    row_join(LOAD4(from, row_low(row, len, q)),                                                       \
+             ROW_ALIGNED != 0u ? vec4(0.0) : LOAD4(from, row_high(row, len, q)), row, len, q,         \
              vec4(fill))
-#define ROW_STORE(y, row, len, q, value)                                                           \
+#define ROW_STORE(to, row, len, q, value)                                                           \
     {                                                                                              \
         const vec4 row_value = value;                                                              \
         if (ROW_ALIGNED != 0u) {                                                                   \
-            y[row_low(row, len, q)] = row_value;                                                   \
+            to[row_low(row, len, q)] = row_value;                                                   \
         } else {                                                                                   \
             const uint row_at = (row) * (len) + 4u * (q), row_end = row_valid(len, q);             \
-            STORE1(y, row_at, row_value.x);                                                        \
-            if (row_end > 1u) STORE1(y, row_at + 1u, row_value.y);                                 \
-            if (row_end > 2u) STORE1(y, row_at + 2u, row_value.z);                                 \
-            if (row_end > 3u) STORE1(y, row_at + 3u, row_value.w);                                 \
+            STORE1(to, row_at, row_value.x);                                                        \
+            if (row_end > 1u) STORE1(to, row_at + 1u, row_value.y);                                 \
+            if (row_end > 2u) STORE1(to, row_at + 2u, row_value.z);                                 \
+            if (row_end > 3u) STORE1(to, row_at + 3u, row_value.w);                                 \
         }                                                                                          \
     }
 
@@ -143,6 +143,7 @@ shared uint row_scratch_uint[LOCAL_X];
 ROW_REDUCTION(row_sum, float, row_scratch1, a + b)
 ROW_REDUCTION(row_sum, vec2, row_scratch2, a + b)
 ROW_REDUCTION(row_sum, vec4, row_scratch4, a + b)
+ROW_REDUCTION(row_sum, uint, row_scratch_uint, a + b)
 ROW_REDUCTION(row_max, float, row_scratch1, max(a, b))
 ROW_REDUCTION(row_max, vec2, row_scratch2, max(a, b))
 ROW_REDUCTION(row_min, uint, row_scratch_uint, min(a, b))

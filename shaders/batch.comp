@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// y[b,e] = (data[indices[b],e] * scale - mean[c]) / std[c], c = e / plane; zeros for an index outside
+// the data set. A launch handles the samples in its window of the data; the first writes the zeros.
+// One invocation makes four elements; they come from one word of the data where samples are ALIGNED.
+#version 450
+#extension GL_GOOGLE_include_directive : require
+#define VKD_GLSL
+#include "params.h"
+#include "lib/io.glsl"
+
+layout(local_size_x_id = 0) in;
+layout(constant_id = 0) const uint LOCAL_X = 64;
+layout(constant_id = 10) const uint ALIGNED = 0; // the sample's size is a multiple of four
+
+layout(push_constant) uniform Params { vkd_batch_params p; };
+layout(set = 0, binding = 0, std430) readonly restrict buffer Data { uint data[]; }; // (rows, sample_size)
+VKD_IN_INT(1, indices);                                                              // (B)
+VKD_OUT(2, y);                                                                       // (B, sample_size)
+
+float normalise(uint byte, uint element) {
+    const uint c = element / p.plane;
+    const float mean = vec4(p.mean0, p.mean1, p.mean2, p.mean3)[c];
+    const float deviation = vec4(p.std0, p.std1, p.std2, p.std3)[c];
+    return (float(byte) * p.scale - mean) / deviation;
+}
+
+// Whether this launch writes the sample, and whether it has data.
+bool mine(uint index) {
+    return index >= p.V ? p.first == 0u : index >= p.first && index - p.first < p.rows;
+}
+
+void quad(uint i) {
+    const uint index = uint(indices[4u * i / p.sample_size]), e = 4u * i % p.sample_size;
+    if (!mine(index)) return;
+    vec4 v = vec4(0.0);
+    if (index < p.V) {
+        const uint word = data[((index - p.first) * p.sample_size + e) >> 2];
+        for (uint k = 0u; k < 4u; k++) v[k] = normalise((word >> (8u * k)) & 255u, e + k);
+    }
+    y[i] = v;
+}
+
+void single(uint i) {
+    const uint index = uint(indices[i / p.sample_size]), e = i % p.sample_size;
+    if (!mine(index)) return;
+    float v = 0.0;
+    if (index < p.V) {
+        const uint at = (index - p.first) * p.sample_size + e;
+        v = normalise((data[at >> 2] >> (8u * (at & 3u))) & 255u, e);
+    }
+    STORE1(y, i, v);
+}
+
+void main() {
+    const uint stride = gl_NumWorkGroups.x * LOCAL_X;
+    for (uint i = gl_GlobalInvocationID.x; i < (p.count + 3u) / 4u; i += stride) {
+        if (ALIGNED != 0u) {
+            quad(i);
+        } else {
+            for (uint k = 4u * i; k < min(4u * i + 4u, p.count); k++) single(k);
+        }
+    }
+}
