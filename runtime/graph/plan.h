@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The plan: what runs, in which order, where each tensor lies, where barriers stand. Plain data
- * made without a GPU. Passes, each a function in its own file: order      which nodes are needed
- * (plan_order.c) lower      nodes to launches, through each op (plan_lower.c) place      lifetimes
- * to offsets in the arenas (plan_place.c) barriers   reads and writes to barriers, predicted time
- * to slices (plan_sync.c) print      text (plan_print.c) */
+ * made without a GPU. Passes, each a function in its own file:
+ * - order: which nodes are needed, whose storage a view shares (plan_order.c)
+ * - elide: store tensors to their places; values that are made where they belong (plan_elide.c)
+ * - lower: nodes to launches, through each op (plan_lower.c; what ops call: plan_launch.c)
+ * - place: lifetimes to offsets in the arenas, bindings to places (plan_place.c, plan_pack.c)
+ * - sync: reads and writes to barriers, predicted time to slices (plan_sync.c)
+ * - print: text (plan_print.c) */
 #ifndef VKD_PLAN_H
 #define VKD_PLAN_H
 
@@ -68,7 +71,10 @@ typedef struct vkd__launch {
     uint8_t push[VKD__PUSH_BYTES];
     double flops, traffic; /* traffic in bytes */
     /* Filled by the barrier pass: */
-    bool barrier; /* one memory barrier before it */
+    bool barrier;             /* one memory barrier before it */
+    uint32_t barrier_binding; /* the first binding that asks for it, */
+    uint32_t barrier_after;   /* and the latest launch that this binding waits for */
+    double seconds;           /* predicted */
     uint32_t slice;
 } vkd__launch;
 
@@ -97,7 +103,7 @@ typedef struct vkd__scratch {
 struct vkd_plan {
     vkd_ctx *ctx;
     vkd__arena memory;      /* all that follows */
-    const vkd_graph *graph; /* valid while the plan is made; shadow mode clones what it needs */
+    const vkd_graph *graph; /* retained: its tensors and nodes live as long as the plan */
     vkd_store *store;
     const char *name;
     vkd_profile profile;
@@ -111,14 +117,21 @@ struct vkd_plan {
     uint32_t input_count, output_count;
     uint64_t input_bytes, output_bytes;
     vkd__place *places; /* by graph tensor id: where it lies (space DUMMY: nowhere) */
+    uint32_t *roots; /* by graph tensor id: the tensor whose storage it shares; itself if no view */
     uint32_t tensor_count;
     bool *needed; /* by node */
+    bool *elided; /* by node: a placement whose values are made in place; it launches nothing */
+    uint32_t node_count;
     uint32_t slice_count;
+    vkd_result status; /* the first failure of an op's lower */
     vkd_plan_info info;
 };
 
-/* ---- What an op's `lower` may call ------------------------------------------------------------
- */
+/* The built-in profile that suits a vendor's devices (VkPhysicalDeviceProperties::vendorID), to be
+ * clamped to what the device reports; the generic one for a vendor without a row. Never NULL. */
+const vkd_profile *vkd__profile_for_vendor(uint32_t vendor_id, bool cpu);
+
+/* ---- What an op's `lower` may call ---- */
 
 struct vkd__lower {
     vkd_plan *plan;
@@ -146,9 +159,13 @@ void vkd__push(vkd__launch *launch, const void *params, size_t size);
 /* One-dimensional grid of at most max_groups[0]; kernels stride over the rest. */
 void vkd__grid(vkd__lower *l, vkd__launch *launch, uint64_t groups);
 void vkd__cost(vkd__launch *launch, double flops, double traffic);
+/* Fails the plan (not the graph: another profile may do) with "<op>('<in0>', ...): " in front.
+ * Always returns false, so that lower can `return vkd__lower_fail(...)`. */
+bool vkd__lower_fail(vkd__lower *l, vkd_result r, const char *format, ...) VKD__PRINTF(3, 4);
 
 /* Element-wise work on `count` elements is cut into windows of at most this many elements (a
- * multiple of 64), so that no binding exceeds the device's limit. */
+ * multiple of 64 that keeps offsets 256-byte aligned), so that no binding exceeds the device's
+ * limit. */
 uint64_t vkd__window_elements(const vkd_profile *p, size_t element_size);
 /* Rows of `row_bytes`: how many of them fit into one binding, keeping offsets 256-byte aligned. 0:
  * not even an aligned run of rows fits; the op should fail the graph with a sentence. */
@@ -164,8 +181,25 @@ extern const vkd__kernel vkd__kernels[];
 extern const size_t vkd__kernel_count;
 const vkd__kernel *vkd__kernel_find(const char *name);
 
+static inline uint64_t vkd__tensor_bytes(const vkd__tensor *t) {
+    return vkd_shape_count(t->shape) * vkd_dtype_size(t->dtype);
+}
+
+/* A piece of storage and the launches through which it lives, both ends included. */
+typedef struct vkd__block {
+    uint32_t id;
+    uint64_t bytes;
+    uint32_t first, last;
+    uint32_t arena; /* given by the packing */
+    uint64_t offset;
+} vkd__block;
+/* Gives each block a place such that no two overlap in space and time; sorts the blocks. A block
+ * larger than max_allocation is the caller's mistake. Fills arena_bytes and arena_count. */
+vkd_result vkd__plan_pack(vkd_plan *p, vkd__block *blocks, size_t count);
+
 /* The passes. */
 vkd_result vkd__plan_order(vkd_plan *p);
+vkd_result vkd__plan_elide(vkd_plan *p);
 vkd_result vkd__plan_lower(vkd_plan *p);
 vkd_result vkd__plan_place(vkd_plan *p);
 vkd_result vkd__plan_sync(vkd_plan *p);
