@@ -15,7 +15,8 @@ vkd_result vkd__map_file(vkd_ctx *ctx, const char *path, vkd__mapping *out);
 void vkd__unmap_file(vkd__mapping *m);
 
 /* Writes the parts to "<path>.tmp", syncs, renames over path, syncs the folder. On failure the
- * temporary file is removed and path is as it was. Errors: VKD_E_FILE. */
+ * temporary file is removed and path is as it was; only when the last step fails, the syncing of the
+ * folder, does path hold the whole new file already. Errors: VKD_E_FILE, VKD_E_MEMORY. */
 typedef struct vkd__bytes {
     const void *data;
     size_t size;
