@@ -100,4 +100,10 @@ struct vkd_place_params {
     vkd_u32 count;
 };
 
+/* 16 * 3 * 4 multiply-adds a turn and invocation. */
+struct vkd_ceiling_params {
+    vkd_u32 turns;
+    vkd_f32 a, b;
+};
+
 #endif

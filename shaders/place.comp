@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+//! direct -DVKD_DIRECT
 // y = x, element by element. The tail is written as scalars: what follows y is another tensor's.
 #version 450
 #extension GL_GOOGLE_include_directive : require
