@@ -10,7 +10,7 @@
 layout(local_size_x_id = 0) in;
 layout(constant_id = 0) const uint LOCAL_X = 64;
 
-layout(push_constant) uniform Params { vkd_fill_params p; };
+layout(push_constant) uniform Params { vkd_ema_params p; };
 VKD_INOUT(0, average); // (count), a multiple of four
 VKD_IN(1, source);     // (count)
 VKD_IN(2, decay);      // ()

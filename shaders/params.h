@@ -84,6 +84,9 @@ struct vkd_sgd_params {
     vkd_u32 count, decayed;
     vkd_f32 momentum, weight_decay;
 };
+struct vkd_ema_params {
+    vkd_u32 count;
+};
 struct vkd_adamw_params {
     vkd_u32 count, decayed;
     vkd_f32 beta1, beta2, rest1, rest2; /* rest = 1 - beta */

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+/* guard: looks at a group's gradient once a step.
+ *
+ *   out[0] = norm = sqrt(sum_i gradient[i]^2)
+ *   out[1] = factor = 0 where norm or loss is not finite; else min(1, max_norm / (norm + 1e-6))
+ * where max_norm > 0; else 1
+ *
+ * and counts in the state (4) i32: steps applied, skipped, skipped in a row. The sum has two steps:
+ * chunks of 4096 elements, then the chunks. A sum of squares beyond f32 counts as not finite. */
+#include <math.h>
+
+#include "ops/optimiser.h"
+
+typedef struct guard_params {
+    float max_norm;
+} guard_params;
+
+vkd_tensor vkd_guard(vkd_graph *g, const char *group, vkd_tensor gradient, vkd_tensor loss,
+                     float max_norm) {
+    const vkd_tensor state = vkd__group_state(g, group, "guard", VKD_I32, VKD_SHAPE(4));
+    return vkd__emit(g, &(vkd__emit_desc){.op = &vkd_op_guard,
+                                          .in_count = 3,
+                                          .in = {gradient, loss, state},
+                                          .writes = 1u << 2,
+                                          .params = &(guard_params){max_norm},
+                                          .params_size = sizeof(guard_params)});
+}
+
+static bool infer(vkd_graph *g, vkd__node *n) {
+    const vkd_shape gradient = vkd_tensor_shape(g, n->in[0]);
+    if (!vkd__need_f32(g, n, 0) || !vkd__need_f32(g, n, 1)) return false;
+    if (vkd_shape_count(gradient) % 4 || vkd_shape_count(vkd_tensor_shape(g, n->in[1])) != 1)
+        return vkd__graph_fail(
+            g, n, VKD_E_SHAPE, "a group's flat gradient and a () loss are wanted, not %s and %s",
+            vkd__shape_text(g, gradient), vkd__shape_text(g, vkd_tensor_shape(g, n->in[1])));
+    vkd__node_out(g, n, 0, VKD_F32, VKD_SHAPE(2));
+    return true;
+}
+
+static bool lower_squares(vkd__lower *l, const vkd__node *n, uint32_t scratch, uint64_t total) {
+    const uint64_t chunk = 4 * VKD_SQUARES_CHUNK;
+    const uint64_t window = vkd__window_elements(l->profile, sizeof(float)) / chunk * chunk;
+    VKD_ASSERT(window > 0); /* every device binds 16 KiB */
+    for (uint64_t at = 0; at < total; at += window) {
+        const uint64_t part = total - at < window ? total - at : window;
+        const uint64_t chunks = vkd__div_up(part, chunk);
+        vkd__launch *launch = vkd__row_launch(l, "squares", chunks, (uint32_t)chunk);
+        if (!launch) return false;
+        vkd__row_bind(launch, n->in[0], VKD__READ, at, part, 1);
+        vkd__bind_scratch(launch, scratch, VKD__WRITE);
+        vkd__push(launch,
+                  &(struct vkd_squares_params){(uint32_t)(part / 4), (uint32_t)chunks,
+                                               (uint32_t)(at / chunk)},
+                  sizeof(struct vkd_squares_params));
+        vkd__cost(launch, 2.0 * (double)part, 4.0 * (double)part);
+    }
+    return true;
+}
+
+static bool lower(vkd__lower *l, const vkd__node *n) {
+    const guard_params *p = n->params;
+    const uint64_t total = vkd_shape_count(vkd_tensor_shape(l->g, n->in[0]));
+    const uint64_t chunks = vkd__div_up(total, 4 * VKD_SQUARES_CHUNK);
+    const uint32_t scratch = vkd__scratch_add(l, chunks * sizeof(float));
+    if (!lower_squares(l, n, scratch, total)) return false;
+    vkd__launch *launch = vkd__reduce_launch(l, "guard");
+    if (!launch) return false;
+    vkd__bind_scratch(launch, scratch, VKD__READ);
+    vkd__bind(launch, n->in[1], VKD__READ);
+    vkd__bind(launch, n->in[2], VKD__READ_WRITE);
+    vkd__bind(launch, n->out[0], VKD__WRITE);
+    vkd__push(launch, &(struct vkd_guard_params){(uint32_t)chunks, p->max_norm},
+              sizeof(struct vkd_guard_params));
+    vkd__cost(launch, (double)chunks, 4.0 * (double)chunks);
+    return true;
+}
+
+static void reference(const vkd__ref *r) {
+    const guard_params *p = r->node->params;
+    double sum = 0, *state = r->in[2].v;
+    for (uint64_t i = 0; i < vkd_shape_count(r->in[0].tensor->shape); i++)
+        sum += r->in[0].v[i] * r->in[0].v[i];
+    const double norm = sqrt(sum), limit = (double)p->max_norm;
+    const bool finite = isfinite(norm) && isfinite(r->in[1].v[0]);
+    r->out[0].v[0] = norm;
+    r->out[0].v[1] = !finite ? 0 : limit > 0 && limit < norm + 1e-6 ? limit / (norm + 1e-6) : 1;
+    state[finite ? 0 : 1] += 1;
+    state[2] = finite ? 0 : state[2] + 1;
+}
+
+static void build_case(vkd__case *c) {
+    static const uint32_t sizes[] = {1, 33, 5000, 20000, 33};
+    static const float limits[] = {0, 0.25f, 3, 1e6f, 1};
+    const vkd_tensor w = vkd__case_f32(c, VKD_SHAPE(sizes[c->index]), -1, 1);
+    const vkd_tensor flat = vkd__group_flat(c->g, "case");
+    const vkd_tensor gradient = vkd__case_fixed(c, vkd_tensor_shape(c->g, flat), -1, 1);
+    const vkd_tensor loss = vkd__case_fixed(c, VKD_SCALAR, 0, 1);
+    c->what = limits[c->index] > 0 ? "clipped" : "not clipped";
+    if (c->index == 4) {
+        c->what = "a loss that is not finite";
+        vkd__case_special(c, INFINITY, 1);
+    }
+    (void)w;
+    vkd__case_output(c, vkd_guard(c->g, "case", gradient, loss, limits[c->index]));
+    vkd__case_output(c, vkd_state(c->g, "case.guard", VKD_I32, VKD_SHAPE(4)));
+}
+
+const vkd_op_def vkd_op_guard = {
+    .name = "guard",
+    .summary = "a gradient's norm, its clipping factor, and 0 where it is not finite",
+    .infer = infer,
+    .lower = lower,
+    .reference = reference,
+    .case_count = 5,
+    .build_case = build_case,
+    .no_difference_test = "counts steps",
+};
