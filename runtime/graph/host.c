@@ -8,7 +8,9 @@ struct vkd__host {
     vkd_ctx *ctx;
     const vkd_graph *g;
     vkd__arena arena;
-    double **values; /* by tensor id */
+    double **values;  /* by tensor id */
+    vkd__node *nodes; /* a copy: the graph may get more, or be extended, while this one lives */
+    size_t node_count;
 };
 
 static double **entry_values(vkd__host *h, const vkd_store *s) {
@@ -49,7 +51,11 @@ vkd_result vkd__host_create(const vkd_graph *g, vkd__host **out) {
     h->arena.ctx = g->ctx;
     h->values = VKD_NEW(&h->arena, double *, g->tensor_count);
     double **by_entry = entry_values(h, g->store);
-    bool ok = h->values && by_entry;
+    h->node_count = g->node_count;
+    h->nodes = VKD_NEW(&h->arena, vkd__node, g->node_count);
+    bool ok = h->values && by_entry && h->nodes;
+    for (size_t i = 0; ok && i < g->node_count; i++)
+        h->nodes[i] = g->nodes[i];
     for (size_t i = 1; ok && i < g->tensor_count; i++) {
         const vkd__tensor *t = &g->tensors[i];
         /* A view's input has a smaller id, so its values are there. */
@@ -78,7 +84,7 @@ double *vkd__host_values(vkd__host *h, vkd_tensor t) {
 }
 
 void vkd__host_run_node(vkd__host *h, uint32_t node) {
-    const vkd__node *n = &h->g->nodes[node];
+    const vkd__node *n = &h->nodes[node];
     if (n->op->is_view) return;
     vkd__ref r = {.graph = h->g, .node = n};
     for (uint32_t i = 0; i < n->in_count; i++)
@@ -89,6 +95,6 @@ void vkd__host_run_node(vkd__host *h, uint32_t node) {
 }
 
 void vkd__host_run(vkd__host *h) {
-    for (uint32_t i = 0; i < h->g->node_count; i++)
+    for (uint32_t i = 0; i < h->node_count; i++)
         vkd__host_run_node(h, i);
 }
