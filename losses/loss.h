@@ -57,4 +57,7 @@ extern const vkd__loss_def *const vkd__losses[];
 extern const size_t vkd__loss_count;
 const vkd__loss_def *vkd__loss_find(const char *name);
 
+/* For references: log sum_v exp(x[v] / tau). */
+double vkd__loss_log_sum_exp(const double *x, uint32_t V, double tau);
+
 #endif

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <math.h>
 #include <string.h>
 
 #include "losses/loss.h"
@@ -14,4 +15,13 @@ const vkd__loss_def *vkd__loss_find(const char *name) {
     for (size_t i = 0; i < vkd__loss_count; i++)
         if (!strcmp(vkd__losses[i]->name, name)) return vkd__losses[i];
     return NULL;
+}
+
+double vkd__loss_log_sum_exp(const double *x, uint32_t V, double tau) {
+    double most = x[0], z = 0;
+    for (uint32_t v = 1; v < V; v++)
+        most = fmax(most, x[v]);
+    for (uint32_t v = 0; v < V; v++)
+        z += exp((x[v] - most) / tau);
+    return most / tau + log(z);
 }

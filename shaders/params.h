@@ -93,6 +93,23 @@ struct vkd_adamw_params {
     vkd_f32 eps, weight_decay;
 };
 
+/* The fused row losses: N rows of V classes in this window, of which the first is row `first` of the
+ * whole; share is 1 / rows of the whole. a and b: ce smoothing; kd_jsd beta and the form's factor;
+ * dkd alpha and beta. */
+struct vkd_loss_params {
+    vkd_u32 N, V;
+    vkd_u32 first;
+    vkd_u32 t_squared;
+    vkd_f32 share;
+    vkd_f32 a, b;
+};
+
+/* N rows of V, of which the first is row `first` of the whole. */
+struct vkd_one_hot_params {
+    vkd_u32 N, V;
+    vkd_u32 first;
+};
+
 /* y = value; count elements, storage padded to a multiple of four. */
 struct vkd_fill_params {
     vkd_u32 count;

@@ -304,6 +304,9 @@ VKD_API vkd_tensor vkd_dropout(vkd_graph *g, vkd_tensor x, float p, const char *
  * row of zeros and receives no gradient. Backward sums in a fixed order. */
 VKD_API vkd_tensor vkd_gather(vkd_graph *g, vkd_tensor table, vkd_tensor indices);
 
+/* labels (...) i32 to (..., V): 1 at the label, else 0; a label outside 0..V-1 gives zeros. */
+VKD_API vkd_tensor vkd_one_hot(vkd_graph *g, vkd_tensor labels, uint32_t V);
+
 /* Axis i of the result is axis order[i] of x. */
 VKD_API vkd_tensor vkd_permute(vkd_graph *g, vkd_tensor x, const uint32_t *order);
 /* Same elements, other shape; no copy. */
@@ -333,16 +336,21 @@ VKD_API vkd_tensor vkd_argmax(vkd_graph *g, vkd_tensor x);
 /* () i32: rows whose argmax equals the label; labels (N) i32; negative labels never match. */
 VKD_API vkd_tensor vkd_correct(vkd_graph *g, vkd_tensor logits, vkd_tensor labels);
 
-/* ---- Fused row losses: value and gradient in one pass over (N, V) logits --------------------- */
+/* ---- Fused row losses: value and gradient in one launch over (N, V) logits ------------------- */
 /* Each returns the () mean over the N rows of a loss summed over the V classes, f32. The teacher
- * gets no gradient. V is 2 to 200,000. A class that the teacher masks with -inf has p = 0. */
+ * gets no gradient. V is 2 to 200,000. A logit of -inf (or below -1e38) masks its class: its
+ * probability is 0. A row in which either side has no class left is 0 and gets gradient 0; it still
+ * counts in N. A NaN stays a NaN. tau is a () tensor, so that a schedule or a viewer may turn it
+ * while a program runs. The formulas are derived in runtime/ops/<name>.c. */
 
-/* Cross-entropy with labels (N) i32; a label outside 0..V-1 makes its row 0 (it still counts in N).
- * smoothing e: target (1-e) on the label plus e/V everywhere (Szegedy et al., arXiv:1512.00567). */
+/* Cross-entropy with labels (N) i32; a label outside 0..V-1, or on a masked class, makes its row 0.
+ * smoothing e: target (1-e) on the label plus e/V everywhere (Szegedy et al., arXiv:1512.00567); e
+ * is spread over the classes that are not masked. */
 VKD_API vkd_tensor vkd_ce(vkd_graph *g, vkd_tensor logits, vkd_tensor labels, float smoothing);
 
-/* KL(p || q), p = softmax(teacher/tau), q = softmax(student/tau); times tau^2 if t_squared.
- * tau is a () tensor, so that a schedule or a viewer may turn it while a program runs.
+/* KL(p || q), p = softmax(teacher/tau), q = softmax(student/tau); times tau^2 if t_squared. Where q
+ * is 0 and p is not it is +inf; a class masked by the student is therefore taken out of p too (p is
+ * renormalised over the classes that the student leaves).
  * Hinton, Vinyals, Dean, arXiv:1503.02531, section 2. */
 VKD_API vkd_tensor vkd_kd_kl(vkd_graph *g, vkd_tensor student, vkd_tensor teacher, vkd_tensor tau,
                              bool t_squared);
@@ -351,21 +359,23 @@ VKD_API vkd_tensor vkd_kd_kl(vkd_graph *g, vkd_tensor student, vkd_tensor teache
 VKD_API vkd_tensor vkd_kd_reverse_kl(vkd_graph *g, vkd_tensor student, vkd_tensor teacher,
                                      vkd_tensor tau, bool t_squared);
 
+/* J = beta*KL(p || m) + (1-beta)*KL(q || m), m = beta*p + (1-beta)*q, p the teacher. */
 typedef enum vkd_jsd_form {
-    VKD_JSD_CONTINUOUS, /* divided by beta(1-beta) scale so that beta->0 is KL(p||q), beta->1
-                           KL(q||p) */
-    VKD_JSD_LITERATURE  /* beta*KL(p||m) + (1-beta)*KL(q||m); at 0 and 1 exactly, the plain KL */
+    VKD_JSD_CONTINUOUS, /* J / (beta*(1-beta)): tends to KL(p || q) for beta->0 and to KL(q || p) for
+                           beta->1; 4 J at beta = 0.5 */
+    VKD_JSD_LITERATURE  /* J, which tends to 0 at both ends: a jump from the plain KLs there */
 } vkd_jsd_form;
-/* Generalised Jensen-Shannon divergence, m = beta*p + (1-beta)*q, p the teacher.
- * Agarwal et al., arXiv:2306.13649, section 2 (GKD). */
+/* Generalised Jensen-Shannon divergence; in either form exactly KL(p || q) at beta = 0 and KL(q || p)
+ * at beta = 1. Agarwal et al., arXiv:2306.13649, section 2 (GKD). */
 VKD_API vkd_tensor vkd_kd_jsd(vkd_graph *g, vkd_tensor student, vkd_tensor teacher, vkd_tensor tau,
                               float beta, vkd_jsd_form form, bool t_squared);
 
-/* Mean over rows and classes of (student - teacher)^2 on logits; a masked class counts as 0.
- * Ba & Caruana, arXiv:1312.6184, up to the constant. */
+/* Mean over rows and classes of (student - teacher)^2 on logits; a class masked by either counts as
+ * 0. Ba & Caruana, arXiv:1312.6184, up to the constant. */
 VKD_API vkd_tensor vkd_kd_mse(vkd_graph *g, vkd_tensor student, vkd_tensor teacher);
 
-/* Decoupled KD: alpha * TCKD + beta * NCKD, times tau^2. Zhao et al., arXiv:2203.08679, eq. 7. */
+/* Decoupled KD: alpha * TCKD + beta * NCKD, times tau^2; masks as in vkd_kd_kl; a label outside
+ * 0..V-1 makes its row 0. Zhao et al., arXiv:2203.08679, eq. 7. */
 VKD_API vkd_tensor vkd_dkd(vkd_graph *g, vkd_tensor student, vkd_tensor teacher, vkd_tensor labels,
                            vkd_tensor tau, float alpha, float beta);
 

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+// KL(q || p) a row and its gradient; formula and derivation in runtime/ops/kd_reverse_kl.c.
+//! direct -DVKD_DIRECT
+#version 450
+#extension GL_GOOGLE_include_directive : require
+#define VKD_GLSL
+#include "params.h"
+#include "lib/io.glsl"
+#include "lib/row.glsl"
+#include "lib/loss.glsl"
+
+VKD_IN(0, student);   // (N, V)
+VKD_IN(1, teacher);   // (N, V)
+VKD_IN(2, tau_input); // ()
+VKD_IN(3, dout);      // ()
+VKD_OUT(4, loss);     // (all rows)
+VKD_OUT(5, dstudent); // (N, V)
+
+// s - t where the student's class counts.
+vec4 gap(vec4 s, vec4 t) {
+    return mix(s - t, vec4(0.0), loss_masked(s));
+}
+
+void main() {
+    const float tau = LOAD1(tau_input, 0u), factor = 1.0 / tau;
+    const float unit = p.share * (p.t_squared != 0u ? tau * tau : 1.0);
+    const float slope = unit * factor * LOAD1(dout, 0u);
+    ROW_FOR(first, p.N) {
+        const uint row = row_of(first, p.N);
+        vec2 zs = vec2(ROW_LOWEST, 0.0), zt = zs;
+        float mean = 0.0; // of the gap under q, times zs.y
+        ROW_QUADS(i, p.V) {
+            const vec4 t = LOSS_LOAD(teacher, row, i, factor);
+            const vec4 s = loss_hide(LOSS_LOAD(student, row, i, factor), t);
+            const float old = zs.x;
+            zs = row_add(zs, s);
+            zt = row_add(zt, t);
+            mean = mean * row_exp(old - zs.x) + row_sum4(row_exp(s - zs.x) * gap(s, t));
+        }
+        const float old = zs.x;
+        zs = row_lse(zs);
+        zt = row_lse(zt);
+        mean = row_sum(mean * row_exp(old - zs.x)) / zs.y;
+        const bool live = loss_live(zs) && loss_live(zt);
+        const float log_zs = log(zs.y), log_zt = log(zt.y);
+
+        float value = 0.0;
+        ROW_QUADS(i, p.V) {
+            const vec4 t = LOSS_LOAD(teacher, row, i, factor);
+            const vec4 s = loss_hide(LOSS_LOAD(student, row, i, factor), t);
+            const vec4 lq = s - zs.x - log_zs, lp = t - zt.x - log_zt;
+            const vec4 qq = row_exp(lq), pp = row_exp(lp);
+            value += row_sum4(loss_kl(lq, lp, qq, pp));
+            if (GRADIENT != 0u && row_live(first, p.N))
+                ROW_STORE(dstudent, row, p.V, i,
+                          live ? slope * qq * (gap(s, t) - mean) : vec4(0.0));
+        }
+        value = row_sum(value);
+        if (row_writer(first, p.N)) STORE1(loss, p.first + row, live ? unit * value : 0.0);
+    }
+}
