@@ -102,7 +102,8 @@ struct vkd_op_def {
     /* The launch may put out[0] into in[0]'s storage when nobody needs in[0] afterwards. */
     bool in_place;
     /* in[0]'s values belong at `*(const uint64_t *)params` bytes into in[1], a store tensor: the
-     * planner lets in[0]'s maker write there and launches nothing, or else the op copies. */
+     * planner lets in[0]'s maker write there and launches nothing, or else the op copies. What lies
+     * behind the values up to the next multiple of sixteen bytes is padding and may become zero. */
     bool is_placement;
     /* |got - want| <= atol + rtol*|want| for the GPU against the reference; 0: 1e-5 and 1e-5. */
     double rtol, atol;
