@@ -142,4 +142,11 @@ struct vkd_strided_params {
     vkd_u32 offset_a, offset_b, offset_y;
 };
 
+/* x is (outer, reduce, inner). Row r of a launch is chunk r % splits of outer row r / splits. */
+struct vkd_reduce_params {
+    vkd_u32 rows, reduce, inner, chunk, splits;
+    vkd_u32 offset_x, offset_y; /* elements, in the bindings */
+    vkd_f32 scale;              /* of the result */
+};
+
 #endif

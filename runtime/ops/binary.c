@@ -18,19 +18,22 @@ typedef struct binary_params {
 
 /* An operand that was expanded to the result's shape only to meet the other one: its source
  * broadcasts by itself, and the expanded copy is often not needed at all. */
-static vkd_tensor unexpanded(const vkd_graph *g, vkd_tensor t, vkd_tensor other) {
-    const vkd__node *n = vkd__producer(g, t);
-    const bool is_copy = n && n->op == &vkd_op_expand &&
-                         vkd__shape_equal(vkd_tensor_shape(g, t), vkd_tensor_shape(g, other));
-    return is_copy ? n->in[0] : t;
+static bool unexpand(const vkd_graph *g, vkd_tensor *t, vkd_tensor other) {
+    const vkd__node *n = vkd__producer(g, *t);
+    if (!n || n->op != &vkd_op_expand ||
+        !vkd__shape_equal(vkd_tensor_shape(g, *t), vkd_tensor_shape(g, other)))
+        return false;
+    *t = n->in[0];
+    return true;
+}
+
+/* At most one of the two: the other one gives the result its shape. */
+static void unexpand_one(const vkd_graph *g, vkd_tensor *a, vkd_tensor *b) {
+    if (g->status || !a->id || !b->id) return;
+    if (!unexpand(g, a, *b)) unexpand(g, b, *a);
 }
 
 static vkd_tensor emit(vkd_graph *g, vkd_tensor a, vkd_tensor b, uint32_t kind) {
-    if (!g->status && a.id && b.id) {
-        const vkd_tensor source = unexpanded(g, a, b);
-        if (source.id != a.id) a = source;
-        else b = unexpanded(g, b, a);
-    }
     return vkd__emit(g, &(vkd__emit_desc){.op = &vkd_op_binary,
                                           .in_count = 2,
                                           .in = {a, b},
@@ -42,21 +45,25 @@ vkd_tensor vkd_add(vkd_graph *g, vkd_tensor a, vkd_tensor b) {
     float u, v;
     if (vkd__constant_value(g, a, &u) && vkd__constant_value(g, b, &v))
         return vkd_constant(g, u + v);
+    unexpand_one(g, &a, &b);
     return emit(g, a, b, ADD);
 }
 
 vkd_tensor vkd_sub(vkd_graph *g, vkd_tensor a, vkd_tensor b) {
+    unexpand_one(g, &a, &b);
     return emit(g, a, b, SUB);
 }
 
 vkd_tensor vkd_mul(vkd_graph *g, vkd_tensor a, vkd_tensor b) {
     float value;
+    unexpand_one(g, &a, &b);
     if (b.id && vkd__constant_value(g, a, &value)) return vkd_scale(g, b, value);
     if (a.id && vkd__constant_value(g, b, &value)) return vkd_scale(g, a, value);
     return emit(g, a, b, MUL);
 }
 
 vkd_tensor vkd_div(vkd_graph *g, vkd_tensor a, vkd_tensor b) {
+    unexpand_one(g, &a, &b);
     return emit(g, a, b, DIV);
 }
 
@@ -126,8 +133,9 @@ static bool lower(vkd__lower *l, const vkd__node *n) {
         vkd__strided part;
         const uint64_t count = vkd__strided_window(&s, l->profile, row, &part);
         if (!count)
-            return vkd__lower_fail(l, n->out[0], "four rows of its outermost axis are too large for "
-                                                 "one binding of this device");
+            return vkd__lower_fail(l, VKD_E_SHAPE,
+                                   "four rows of its outermost axis are too large for "
+                                   "one binding of this device");
         vkd__launch *launch = vkd__launch_add(l, kernel);
         if (!launch) return false;
         vkd__strided_bind(l, launch, n->in[0], VKD__READ, &part, 0);

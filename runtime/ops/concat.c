@@ -128,9 +128,12 @@ static void build_case(vkd__case *c) {
         vkd_shape shape = cases[which].shape;
         shape.dim[cases[which].axis] = cases[which].lengths[i];
         /* A case has fewer inputs than this has parts: the last ones repeat. */
-        if (i >= VKD__CASE_INPUTS) parts[i] = parts[i - 2];
-        else if (which == 5) parts[i] = vkd__case_i32(c, shape, -1000000, 1000000);
-        else parts[i] = vkd__case_f32(c, shape, -1, 1);
+        if (i >= VKD__CASE_INPUTS)
+            parts[i] = parts[i - 2];
+        else if (which == 5)
+            parts[i] = vkd__case_i32(c, shape, -1000000, 1000000);
+        else
+            parts[i] = vkd__case_f32(c, shape, -1, 1);
     }
     vkd__case_output(c, vkd_concat(c->g, parts, cases[which].count, cases[which].axis));
 }

@@ -7,11 +7,9 @@
 
 vkd_tensor vkd__emit1(vkd_graph *g, const vkd_op_def *op, vkd_tensor x, const void *params,
                       size_t params_size) {
-    return vkd__emit(g, &(vkd__emit_desc){.op = op,
-                                          .in_count = 1,
-                                          .in = {x},
-                                          .params = params,
-                                          .params_size = params_size});
+    return vkd__emit(
+        g, &(vkd__emit_desc){
+               .op = op, .in_count = 1, .in = {x}, .params = params, .params_size = params_size});
 }
 
 bool vkd__all_f32(vkd_graph *g, const vkd__node *n) {
@@ -47,12 +45,6 @@ const char *vkd__variant(const vkd__lower *l, const char *kernel) {
     char name[64];
     snprintf(name, sizeof name, "%s.direct", kernel);
     return vkd__kernel_find(name)->name;
-}
-
-bool vkd__lower_fail(vkd__lower *l, vkd_tensor t, const char *text) {
-    vkd__fail(l->g->ctx, VKD_E_SHAPE, "%s('%s'): %s", l->g->nodes[l->node].op->name,
-              vkd__tensor_get(l->g, t)->name, text);
-    return false;
 }
 
 bool vkd__flat_lower(vkd__lower *l, const vkd__flat *f) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* slice: y is `length` elements of one axis of x, from `start` on. unslice is its gradient: zeros of
- * x's shape, with dy where y was taken from. f32 or i32. */
+/* slice: y is `length` elements of one axis of x, from `start` on. unslice is its gradient: zeros
+ * of x's shape, with dy where y was taken from. f32 or i32. */
 #include <string.h>
 
 #include "ops/op.h"
@@ -67,8 +67,10 @@ static void move(const slice_params *p, vkd_shape small, uint32_t size, const do
     for (uint64_t e = 0; e < count; e++) {
         const uint64_t i = e % inner, k = e / inner % p->length, o = e / inner / p->length;
         const uint64_t large = (o * size + p->start + k) * inner + i;
-        if (into_large) to[large] = from[e];
-        else to[e] = from[large];
+        if (into_large)
+            to[large] = from[e];
+        else
+            to[e] = from[large];
     }
 }
 
@@ -83,8 +85,8 @@ static const struct {
     uint32_t axis, start, length;
     bool integer;
 } cases[] = {
-    {{1, {1000}}, 0, 31, 129, false},   {{2, {9, 33}}, 1, 1, 31, false},
-    {{2, {9, 64}}, 1, 16, 32, false},   {{3, {3, 7, 12}}, 1, 2, 4, false},
+    {{1, {1000}}, 0, 31, 129, false},    {{2, {9, 33}}, 1, 1, 31, false},
+    {{2, {9, 64}}, 1, 16, 32, false},    {{3, {3, 7, 12}}, 1, 2, 4, false},
     {{4, {2, 3, 4, 5}}, 0, 1, 1, false}, {{2, {33, 2}}, 1, 1, 1, false},
     {{2, {6, 10}}, 1, 3, 5, true},
 };
@@ -93,8 +95,8 @@ static void build_case(vkd__case *c) {
     const vkd_shape shape = cases[c->index].shape;
     const vkd_tensor x = cases[c->index].integer ? vkd__case_i32(c, shape, -1000000, 1000000)
                                                  : vkd__case_f32(c, shape, -1, 1);
-    vkd__case_output(c, vkd_slice(c->g, x, cases[c->index].axis, cases[c->index].start,
-                                  cases[c->index].length));
+    vkd__case_output(
+        c, vkd_slice(c->g, x, cases[c->index].axis, cases[c->index].start, cases[c->index].length));
 }
 
 const vkd_op_def vkd_op_slice = {

@@ -71,7 +71,8 @@ static uint64_t span(const vkd__strided *s, uint32_t i, uint32_t axes) {
     return total;
 }
 
-/* A binding may begin up to 63 elements before what it is for: offsets are multiples of 256 bytes. */
+/* A binding may begin up to 63 elements before what it is for: offsets are multiples of 256 bytes.
+ */
 #define SLACK 64u
 
 uint64_t vkd__strided_window(const vkd__strided *s, const vkd_profile *p, uint64_t row,
@@ -139,8 +140,8 @@ static bool is_contiguous(const vkd__strided *s, uint32_t i) {
     return s->offset[i] % 4 == 0;
 }
 
-/* How the kernel may go about it, from the window's offsets in its bindings. A y that is only part of
- * a tensor is never written beyond its elements: whole quads there need a row of whole quads. */
+/* How the kernel may go about it, from the window's offsets in its bindings. A y that is only part
+ * of a tensor is never written beyond its elements: whole quads there need a row of whole quads. */
 static void choose(vkd__launch *launch, const vkd__strided *part, bool whole) {
     const bool rows = part->dim[0] % 4 == 0 || (part->axes == 1 && whole);
     const bool y = rows && quads_lie_together(part, 1);
@@ -155,15 +156,15 @@ static void choose(vkd__launch *launch, const vkd__strided *part, bool whole) {
 bool vkd__copy_lower(vkd__lower *l, vkd_tensor x, vkd_tensor y, const vkd__strided *s) {
     const bool integer = vkd_tensor_dtype(l->g, x) == VKD_I32;
     const char *kernel = integer ? "copy.int" : vkd__variant(l, "copy");
-    const bool whole =
-        vkd__strided_count(s) == vkd_shape_count(vkd_tensor_shape(l->g, y));
+    const bool whole = vkd__strided_count(s) == vkd_shape_count(vkd_tensor_shape(l->g, y));
     const uint64_t rows = s->dim[s->axes - 1];
     for (uint64_t row = 0; row < rows;) {
         vkd__strided part;
         const uint64_t count = vkd__strided_window(s, l->profile, row, &part);
         if (!count)
-            return vkd__lower_fail(l, x, "too large for one binding of this device, in an order "
-                                         "that cannot be cut into windows");
+            return vkd__lower_fail(l, VKD_E_SHAPE,
+                                   "too large for one binding of this device, in an order "
+                                   "that cannot be cut into windows");
         vkd__launch *launch = vkd__launch_add(l, kernel);
         if (!launch) return false;
         vkd__strided_bind(l, launch, x, VKD__READ, &part, 0);

@@ -28,8 +28,9 @@ void vkd__strided_part(vkd__strided *s, uint32_t i, vkd_shape whole, const uint3
 void vkd__strided_merge(vkd__strided *s);
 uint64_t vkd__strided_count(const vkd__strided *s);
 
-/* The loop in windows of its outermost axis, so that every operand can be bound: *part is the window
- * that begins at `row`, and how many rows it has is returned. 0: not even one row can be bound. */
+/* The loop in windows of its outermost axis, so that every operand can be bound: *part is the
+ * window that begins at `row`, and how many rows it has is returned. 0: not even one row can be
+ * bound. */
 uint64_t vkd__strided_window(const vkd__strided *s, const vkd_profile *p, uint64_t row,
                              vkd__strided *part);
 /* Binds what the window touches of operand i, and makes its offset relative to the binding. */

@@ -157,15 +157,16 @@ static void backward(vkd_graph *g, const vkd__node *n, const vkd_tensor *dout, v
 static bool lower(vkd__lower *l, const vkd__node *n) {
     const unary_params *p = n->params;
     struct vkd_unary_params push = {.factor = p->factor};
-    return vkd__flat_lower(l, &(vkd__flat){.kernel = "unary",
-                                           .count = vkd_shape_count(vkd_tensor_shape(l->g, n->in[0])),
-                                           .tensor_count = 2,
-                                           .tensor = {n->in[0], n->out[0]},
-                                           .access = {VKD__READ, VKD__WRITE},
-                                           .kind = p->kind,
-                                           .push = &push,
-                                           .push_size = sizeof push,
-                                           .flops = kinds[p->kind].flops});
+    return vkd__flat_lower(l,
+                           &(vkd__flat){.kernel = "unary",
+                                        .count = vkd_shape_count(vkd_tensor_shape(l->g, n->in[0])),
+                                        .tensor_count = 2,
+                                        .tensor = {n->in[0], n->out[0]},
+                                        .access = {VKD__READ, VKD__WRITE},
+                                        .kind = p->kind,
+                                        .push = &push,
+                                        .push_size = sizeof push,
+                                        .flops = kinds[p->kind].flops});
 }
 
 static void reference(const vkd__ref *r) {
@@ -202,7 +203,8 @@ const vkd_op_def vkd_op_unary = {
 
 /* ---- dx = dy f'(v) ---- */
 
-vkd_tensor vkd__unary_grad(vkd_graph *g, vkd_tensor dy, vkd_tensor x, vkd_tensor y, uint32_t which) {
+vkd_tensor vkd__unary_grad(vkd_graph *g, vkd_tensor dy, vkd_tensor x, vkd_tensor y,
+                           uint32_t which) {
     VKD_ASSERT(which > SCALE && which < KIND_COUNT);
     const unary_params p = {.kind = which};
     return vkd__emit(g, &(vkd__emit_desc){.op = &vkd_op_unary_grad,
@@ -225,15 +227,16 @@ static bool grad_infer(vkd_graph *g, vkd__node *n) {
 static bool grad_lower(vkd__lower *l, const vkd__node *n) {
     const unary_params *p = n->params;
     struct vkd_unary_params push = {.factor = 1};
-    return vkd__flat_lower(l, &(vkd__flat){.kernel = "unary_grad",
-                                           .count = vkd_shape_count(vkd_tensor_shape(l->g, n->in[0])),
-                                           .tensor_count = 3,
-                                           .tensor = {n->in[0], n->in[1], n->out[0]},
-                                           .access = {VKD__READ, VKD__READ, VKD__WRITE},
-                                           .kind = p->kind,
-                                           .push = &push,
-                                           .push_size = sizeof push,
-                                           .flops = kinds[p->kind].flops + 1});
+    return vkd__flat_lower(l,
+                           &(vkd__flat){.kernel = "unary_grad",
+                                        .count = vkd_shape_count(vkd_tensor_shape(l->g, n->in[0])),
+                                        .tensor_count = 3,
+                                        .tensor = {n->in[0], n->in[1], n->out[0]},
+                                        .access = {VKD__READ, VKD__READ, VKD__WRITE},
+                                        .kind = p->kind,
+                                        .push = &push,
+                                        .push_size = sizeof push,
+                                        .flops = kinds[p->kind].flops + 1});
 }
 
 static void grad_reference(const vkd__ref *r) {
@@ -249,7 +252,8 @@ static void grad_build_case(vkd__case *c) {
     const kind *k = &kinds[which];
     const vkd_tensor dy = vkd__case_fixed(c, VKD_SHAPE(count), -2, 2);
     /* v is a result of f, as in a graph: a tanh between -1 and 1. */
-    const double low = k->from_y ? k->f(k->low) : k->low, high = k->from_y ? k->f(k->high) : k->high;
+    const double low = k->from_y ? k->f(k->low) : k->low,
+                 high = k->from_y ? k->f(k->high) : k->high;
     const vkd_tensor v = vkd__case_fixed(c, VKD_SHAPE(count), low, high);
     if (which == RELU) vkd__case_special(c, 0, 3);
     if (which == GELU || which == SILU) vkd__case_special(c, c->index & 1 ? -100 : 100, 7);
