@@ -34,6 +34,8 @@ static vkd_result read_header(vkd_ctx *ctx, const char *name, vkd__unpack *u, ui
         return vkd__fail(ctx, VKD_E_DATA,
                          "'%s' holds values of type 0x%02x, only unsigned bytes (0x08) are read",
                          name, head[2]);
+    if (low == high && head[3] != low)
+        return vkd__fail(ctx, VKD_E_DATA, "'%s' has %u axes, must have %u", name, head[3], low);
     if (head[3] < low || head[3] > high)
         return vkd__fail(ctx, VKD_E_DATA, "'%s' has %u axes, must have from %u to %u", name,
                          head[3], low, high);

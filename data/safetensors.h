@@ -9,6 +9,8 @@
 
 #include "base/base.h"
 
+#define VKD__ST_HEADER_LIMIT 100000000u
+
 typedef struct vkd__st_tensor {
     const char *name;
     vkd_dtype dtype;  /* F32, I32, U8 */
@@ -20,10 +22,10 @@ typedef struct vkd__st_tensor {
 typedef struct vkd__st_file vkd__st_file;
 
 /* Parses bytes in memory, which must outlive the result; `name` is for messages.
- * Errors: VKD_E_FORMAT. */
+ * Errors: VKD_E_FORMAT, VKD_E_MEMORY. */
 vkd_result vkd__st_parse(vkd_ctx *ctx, const char *name, const void *bytes, size_t size,
                          vkd__st_file **out);
-/* Maps and parses. Errors: VKD_E_FILE, VKD_E_FORMAT. */
+/* Maps and parses. Errors: VKD_E_FILE, VKD_E_FORMAT, VKD_E_MEMORY. */
 vkd_result vkd__st_open(vkd_ctx *ctx, const char *path, vkd__st_file **out);
 void vkd__st_close(vkd__st_file *f);
 size_t vkd__st_count(const vkd__st_file *f);
