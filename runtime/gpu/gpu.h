@@ -1,0 +1,337 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The floor that knows Vulkan: it opens a device and executes plans. It knows no op, no loss and no
+ * model.
+ *   instance.c        loader, instance, validation
+ *   device.c          choice and logical device
+ *   probe.c           what a driver reports; the baseline; features and their kill switches
+ *   profile.c         limits to a planner's profile
+ *   memory.c          buffers and the memory budget
+ *   transfer.c        one-time commands, uploads, downloads
+ *   reflect.c         what a kernel declares
+ *   pipeline.c        kernels to pipelines, each made once
+ *   pipeline_cache.c  the driver's cache on disk
+ *   store_backend.c   the store's tensors on the device
+ *   program.c         the life of a step; bind.c descriptors; record.c command buffers
+ *   timing.c          timestamps around launches
+ *   shadow.c          the step node by node beside the references */
+#ifndef VKD_GPU_H
+#define VKD_GPU_H
+
+#include <volk.h>
+
+#include "base/base.h"
+#include "graph/plan.h"
+
+/* The largest minimum offset alignment that the specification lets a device ask for; all places of
+ * the planner and the store are multiples of it. */
+#define VKD__ALIGNMENT 256u
+
+/* ---- Probes -----------------------------------------------------------------------------------
+ */
+
+/* What a physical device reports, copied out so that decisions can be tested without a device. */
+typedef struct vkd__probe {
+    char name[VK_MAX_PHYSICAL_DEVICE_NAME_SIZE];
+    char driver[VK_MAX_DRIVER_NAME_SIZE], driver_info[VK_MAX_DRIVER_INFO_SIZE];
+    uint32_t vendor, api_version, driver_version;
+    VkPhysicalDeviceType type;
+    uint8_t uuid[VK_UUID_SIZE];
+    VkPhysicalDeviceLimits limits;
+    uint64_t max_allocation, max_buffer;
+    uint32_t subgroup, subgroup_min, subgroup_max;
+    bool subgroup_pin; /* a compute stage may ask for a subgroup size */
+    bool shuffle;      /* shuffles in compute */
+    bool synchronization2, timeline, maintenance4, size_control, full_subgroups, query_reset;
+    bool f16, bda, coopmat, memory_budget;
+    bool compute_queue;
+    uint32_t family, timestamp_bits;
+    VkPhysicalDeviceMemoryProperties memory;
+} vkd__probe;
+
+typedef enum vkd__feature_id {
+    VKD__FEATURE_SUBGROUP,
+    VKD__FEATURE_TEXEL,
+    VKD__FEATURE_SIZE_CONTROL,
+    VKD__FEATURE_MEMORY_BUDGET,
+    VKD__FEATURE_TIMESTAMPS,
+    VKD__FEATURE_CACHE,
+    VKD__FEATURE_F16,
+    VKD__FEATURE_BDA,
+    VKD__FEATURE_COOPMAT,
+    VKD__FEATURE_COUNT
+} vkd__feature_id;
+
+/* One row of what `vkdistill doctor` prints. */
+typedef struct vkd__feature {
+    const char *name; /* the word that VKD_DISABLE takes */
+    const char *what; /* what it is for */
+    bool supported, used;
+    const char *why_not; /* "" when it is used */
+} vkd__feature;
+
+/* Fills the probe of one physical device through volk's instance functions. */
+vkd_result vkd__probe_device(vkd_ctx *ctx, VkPhysicalDevice physical, vkd__probe *out);
+/* What of the baseline the device lacks, in words; NULL when it has all. */
+const char *vkd__probe_missing(const vkd__probe *p);
+/* Decides what is used. disabled is VKD_DISABLE ("f16,cache"), kernels VKD_KERNELS; both may be
+ * NULL. Errors: VKD_E_ARGUMENT for unknown words, or kernels that the device cannot run. */
+vkd_result vkd__probe_features(vkd_ctx *ctx, const vkd__probe *p, const char *disabled,
+                               const char *kernels, vkd__feature *features, bool *direct);
+void vkd__profile_make(const vkd__probe *p, bool direct, vkd_profile *out);
+const char *vkd__device_type_text(VkPhysicalDeviceType type);
+/* The index of the device that the words ask for (NULL: the best), or VKD__NO_ENTRY. */
+uint32_t vkd__probe_choose(const vkd__probe *probes, uint32_t count, const char *choice);
+
+/* ---- Memory -----------------------------------------------------------------------------------
+ */
+
+typedef enum vkd__memory_kind {
+    VKD__MEMORY_DEVICE,  /* where kernels work */
+    VKD__MEMORY_UPLOAD,  /* host writes, device reads; mapped */
+    VKD__MEMORY_READBACK /* device writes, host reads; mapped */
+} vkd__memory_kind;
+
+typedef struct vkd__buffer {
+    VkBuffer buffer;
+    VkDeviceMemory memory;
+    uint64_t size;
+    uint32_t heap;
+    uint8_t *mapped;
+} vkd__buffer;
+
+/* `what` names it in the error: "the program 'train'". */
+vkd_result vkd__buffer_create(vkd_device *d, uint64_t size, vkd__memory_kind kind, const char *what,
+                              vkd__buffer *out);
+void vkd__buffer_destroy(vkd_device *d, vkd__buffer *b);
+/* Whether that much more fits on the device, before anything is made. Errors: VKD_E_DEVICE_MEMORY.
+ */
+vkd_result vkd__memory_require(vkd_device *d, uint64_t bytes, const char *what);
+
+/* ---- One-time commands and transfers; all of them wait for the device -------------------------
+ */
+
+/* Opens the device's own command buffer; what is recorded follows all earlier submissions. */
+vkd_result vkd__once_begin(vkd_device *d, VkCommandBuffer *out);
+vkd_result vkd__once_end(vkd_device *d);
+vkd_result vkd__zero(vkd_device *d, const vkd__buffer *b);
+vkd_result vkd__upload(vkd_device *d, VkBuffer to, uint64_t offset, const void *data,
+                       uint64_t bytes);
+vkd_result vkd__download(vkd_device *d, VkBuffer from, uint64_t offset, void *data, uint64_t bytes);
+/* Orders everything before against everything after. */
+void vkd__barrier(vkd_device *d, VkCommandBuffer cb, VkPipelineStageFlags2 from,
+                  VkAccessFlags2 from_access, VkPipelineStageFlags2 to, VkAccessFlags2 to_access);
+
+/* ---- Kernels ----------------------------------------------------------------------------------
+ */
+
+typedef enum vkd__slot_kind {
+    VKD__SLOT_NONE, /* the kernel does not use this number */
+    VKD__SLOT_BUFFER,
+    VKD__SLOT_TEXEL_FLOAT,
+    VKD__SLOT_TEXEL_INT,
+    VKD__SLOT_TEXEL_UINT
+} vkd__slot_kind;
+
+typedef struct vkd__reflection {
+    uint32_t binding_count; /* the highest number used, plus one */
+    vkd__slot_kind binding[VKD__MAX_BINDINGS];
+    uint32_t push_bytes;
+    uint32_t spec_count;
+    uint32_t spec_id[VKD__MAX_SPEC];
+} vkd__reflection;
+
+/* Reads SPIR-V. Errors: VKD_E_ARGUMENT naming the kernel and what about it is not supported. */
+vkd_result vkd__reflect(vkd_ctx *ctx, const vkd__kernel *kernel, vkd__reflection *out);
+/* Whether a launch gives the kernel what it declares. Errors: VKD_E_ARGUMENT naming both. */
+vkd_result vkd__reflect_check(vkd_ctx *ctx, const vkd__reflection *r, const vkd__launch *launch);
+
+/* One kernel of the table, made at first use. */
+typedef struct vkd__kernel_object {
+    bool made;
+    vkd__reflection reflection;
+    VkShaderModule module;
+    VkDescriptorSetLayout set_layout;
+    VkPipelineLayout layout;
+} vkd__kernel_object;
+
+typedef struct vkd__pipeline {
+    VkPipeline pipeline;
+    const vkd__kernel_object *kernel;
+    uint32_t kernel_index;
+    uint32_t spec[VKD__MAX_SPEC]; /* in the order of the kernel's spec ids */
+    uint32_t spec_set;            /* bit i: spec[i] is given; else the shader's default holds */
+} vkd__pipeline;
+
+/* The pipeline of a launch, shared by all launches of equal kernel and constants. */
+vkd_result vkd__pipeline_get(vkd_device *d, const vkd__launch *launch, vkd__pipeline *out);
+void vkd__pipelines_destroy(vkd_device *d);
+
+/* Opens the driver's cache, from the file when there is a good one. dir as in vkd_device_desc. */
+vkd_result vkd__cache_open(vkd_device *d, const char *dir);
+/* Writes it when it has changed, and destroys it. */
+void vkd__cache_close(vkd_device *d);
+
+/* ---- Device -----------------------------------------------------------------------------------
+ */
+
+/* What the validation layers said. */
+typedef struct vkd__messages {
+    vkd_ctx *ctx;
+    uint32_t count;
+} vkd__messages;
+
+struct vkd_device {
+    vkd_ctx *ctx;
+    VkInstance instance;
+    VkDebugUtilsMessengerEXT messenger;
+    vkd__messages messages;
+    VkPhysicalDevice physical;
+    vkd__probe probe;
+    vkd__feature features[VKD__FEATURE_COUNT];
+    vkd_profile profile;
+    VkDevice device;
+    struct VolkDeviceTable vk;
+    VkQueue queue;
+    bool lost;
+    uint64_t allocated[VK_MAX_MEMORY_HEAPS];
+
+    VkCommandPool pool;
+    VkCommandBuffer once;
+    VkFence fence;
+    vkd__buffer staging; /* host side of uploads and downloads; grows */
+    vkd__buffer zeros;   /* what an absent input reads */
+
+    vkd__kernel_object *kernels; /* one for each of vkd__kernels */
+    vkd__pipeline *pipelines;
+    size_t pipeline_count, pipeline_capacity;
+    VkPipelineCache cache;
+    char *cache_path; /* NULL: none on disk */
+    uint64_t cache_hash;
+    struct vkd__store_side *stores;
+};
+
+/* Translates a result; on failure the message names the call ("vkCreateBuffer(...)" up to the
+ * bracket) and the result. Marks a lost device. */
+vkd_result vkd__vk(vkd_device *d, VkResult r, const char *call);
+#define VKD__VK(d, call) vkd__vk((d), (d)->vk.call, #call)
+const char *vkd__vk_text(VkResult r);
+
+/* Physical devices as `vkdistill doctor` shows them. Fills up to capacity; gives the count. */
+vkd_result vkd__device_list(vkd_ctx *ctx, vkd__probe *probes, uint32_t capacity, uint32_t *count);
+/* Submits one empty command buffer and waits for nothing: what a replayed step is measured
+ * against. vkd__device_idle waits. */
+vkd_result vkd__device_submit_empty(vkd_device *d);
+vkd_result vkd__device_idle(vkd_device *d);
+
+/* ---- Store ------------------------------------------------------------------------------------
+ */
+
+/* Places the store's tensors on the device; places new ones when called again. */
+vkd_result vkd__store_place(vkd_device *d, vkd_store *store);
+/* Where an entry's storage lies. */
+VkBuffer vkd__store_buffer(const vkd_store *store, uint32_t entry, uint64_t *offset);
+/* The device goes away while stores point at it. */
+void vkd__stores_detach(vkd_device *d);
+
+/* ---- Program ----------------------------------------------------------------------------------
+ */
+
+typedef struct vkd__io {
+    const char *name;
+    vkd_dtype dtype;
+    uint64_t bytes, count;
+    uint64_t offset;   /* in its block */
+    vkd__place source; /* output */
+    bool constant, is_step;
+    bool large;   /* input: copied on its own, and only after the host has asked for it */
+    bool changed; /* large: since the last step */
+} vkd__io;
+
+typedef struct vkd__run {
+    uint64_t offset, bytes;
+} vkd__run;
+
+/* Views of one buffer range, shared by launches. */
+typedef struct vkd__view {
+    VkBuffer buffer;
+    uint64_t offset, bytes;
+    vkd__slot_kind kind;
+    VkBufferView view;
+} vkd__view;
+
+typedef struct vkd__timing vkd__timing;
+
+struct vkd_program {
+    vkd_ctx *ctx;
+    vkd_device *device;
+    vkd_store *store;
+    const vkd_graph *graph; /* retained, for shadow mode */
+    vkd__arena memory;      /* names, launches, tables */
+    const char *name;
+
+    vkd__launch *launches;
+    size_t launch_count;
+    vkd__pipeline *pipelines; /* by launch */
+    VkDescriptorSet *sets;    /* by launch */
+    uint32_t slice_count;     /* at least 1 */
+    vkd__io *inputs, *outputs;
+    uint32_t input_count, output_count, large_count;
+    vkd__run *small; /* runs of the input block copied each step */
+    uint32_t small_count;
+    vkd__place *places; /* by graph tensor */
+    uint32_t tensor_count;
+
+    vkd__buffer *arenas;
+    uint32_t arena_count;
+    vkd__buffer input_block;
+    vkd__buffer upload;   /* VKD_PROGRAM_RING input blocks */
+    vkd__buffer readback; /* VKD_PROGRAM_RING output blocks */
+    uint64_t input_bytes, output_bytes;
+    uint8_t *master; /* the inputs as the host last wrote them */
+
+    VkDescriptorPool set_pool;
+    vkd__view *views;
+    size_t view_count, view_capacity;
+    VkCommandPool pool;
+    VkCommandBuffer prologue[VKD_PROGRAM_RING], epilogue[VKD_PROGRAM_RING];
+    VkCommandBuffer *large; /* [slot * large_count + i] */
+    VkCommandBuffer *slices;
+    VkCommandBufferSubmitInfo *submit_buffers; /* room for one step */
+    VkSemaphoreSubmitInfo *submit_signals;     /* by slice */
+    VkSubmitInfo2 *submits;                    /* by slice */
+
+    VkSemaphore timeline; /* ticket t is done at t * slice_count; each slice adds one */
+    uint64_t submitted, done;
+    int32_t step;
+    bool check;            /* VKD_CHECK=1 */
+    vkd__timing *timing;   /* NULL while off */
+    vkd_profile_row *rows; /* by launch; NULL until profiling was asked for */
+    char *nonfinite;       /* vkd_program_find_nonfinite's answer */
+};
+
+/* The buffer and offset of a place. */
+VkBuffer vkd__program_buffer(const vkd_program *p, vkd__space space, uint32_t index,
+                             uint64_t *offset);
+/* Pipelines, views and descriptor sets for all launches. */
+vkd_result vkd__program_bind(vkd_program *p);
+/* Copies, prologues, slices and epilogues. */
+vkd_result vkd__program_record(vkd_program *p);
+void vkd__record_launch(const vkd_program *p, VkCommandBuffer cb, size_t launch);
+vkd_result vkd__command_begin(vkd_device *d, VkCommandBuffer cb, VkCommandBufferUsageFlags flags);
+/* The barrier that the step's kernels wait for behind the copies of inputs. */
+void vkd__record_inputs_ready(vkd_device *d, VkCommandBuffer cb);
+/* Readies a ring slot: waits until it is free and writes the inputs into it. */
+vkd_result vkd__program_stage(vkd_program *p, uint64_t ticket, int32_t step);
+/* Submits the step of a staged ticket, with these command buffers for the slices. */
+vkd_result vkd__program_send(vkd_program *p, uint64_t ticket, const VkCommandBuffer *slices);
+/* Reports a lost device: which slice was at work, and its kernels. */
+vkd_result vkd__program_lost(vkd_program *p, uint64_t reached);
+
+vkd_result vkd__timing_collect(vkd_program *p);
+const VkCommandBuffer *vkd__timing_slices(const vkd_program *p);
+void vkd__timing_destroy(vkd_program *p);
+
+/* One step, node by node, each compared with its op's reference. */
+vkd_result vkd__shadow_step(vkd_program *p, uint64_t ticket);
+
+#endif

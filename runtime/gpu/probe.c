@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "gpu/gpu.h"
+
+/* Everything that is asked of a driver, in one chain. */
+typedef struct query {
+    VkPhysicalDeviceProperties2 properties;
+    VkPhysicalDeviceVulkan11Properties properties11;
+    VkPhysicalDeviceVulkan12Properties properties12;
+    VkPhysicalDeviceVulkan13Properties properties13;
+    VkPhysicalDeviceFeatures2 features;
+    VkPhysicalDeviceVulkan12Features features12;
+    VkPhysicalDeviceVulkan13Features features13;
+} query;
+
+static void ask(VkPhysicalDevice physical, query *q) {
+    *q = (query){.properties = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2},
+                 .properties11 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_PROPERTIES},
+                 .properties12 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_PROPERTIES},
+                 .properties13 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_3_PROPERTIES},
+                 .features = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2},
+                 .features12 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES},
+                 .features13 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_3_FEATURES}};
+    q->properties.pNext = &q->properties11;
+    q->properties11.pNext = &q->properties12;
+    q->properties12.pNext = &q->properties13;
+    q->features.pNext = &q->features12;
+    q->features12.pNext = &q->features13;
+    vkGetPhysicalDeviceProperties2(physical, &q->properties);
+    vkGetPhysicalDeviceFeatures2(physical, &q->features);
+}
+
+static void copy_reports(const query *q, vkd__probe *out) {
+    memcpy(out->driver, q->properties12.driverName, sizeof out->driver);
+    memcpy(out->driver_info, q->properties12.driverInfo, sizeof out->driver_info);
+    memcpy(out->uuid, q->properties11.deviceUUID, sizeof out->uuid);
+    out->max_allocation = q->properties11.maxMemoryAllocationSize;
+    out->max_buffer = q->properties13.maxBufferSize;
+    if (!out->max_buffer) out->max_buffer = out->max_allocation;
+    out->subgroup = q->properties11.subgroupSize;
+    out->subgroup_min = q->properties13.minSubgroupSize;
+    out->subgroup_max = q->properties13.maxSubgroupSize;
+    out->subgroup_pin =
+        (q->properties13.requiredSubgroupSizeStages & VK_SHADER_STAGE_COMPUTE_BIT) != 0;
+    out->shuffle =
+        (q->properties11.subgroupSupportedStages & VK_SHADER_STAGE_COMPUTE_BIT) != 0 &&
+        (q->properties11.subgroupSupportedOperations & VK_SUBGROUP_FEATURE_SHUFFLE_BIT) != 0;
+    out->synchronization2 = q->features13.synchronization2;
+    out->maintenance4 = q->features13.maintenance4;
+    out->size_control = q->features13.subgroupSizeControl;
+    out->full_subgroups = q->features13.computeFullSubgroups;
+    out->timeline = q->features12.timelineSemaphore;
+    out->query_reset = q->features12.hostQueryReset;
+    out->f16 = q->features12.shaderFloat16;
+    out->bda = q->features12.bufferDeviceAddress;
+}
+
+/* A family that computes and does not draw is often a queue of its own that the desktop leaves
+ * alone; else any that computes. */
+static void choose_family(VkPhysicalDevice physical, vkd__probe *out) {
+    VkQueueFamilyProperties families[16];
+    uint32_t count = VKD_COUNT(families);
+    vkGetPhysicalDeviceQueueFamilyProperties(physical, &count, families);
+    for (uint32_t i = 0; i < count; i++) {
+        const bool computes = families[i].queueFlags & VK_QUEUE_COMPUTE_BIT;
+        const bool draws = families[i].queueFlags & VK_QUEUE_GRAPHICS_BIT;
+        if (!computes || (out->compute_queue && draws)) continue;
+        const bool better = !out->compute_queue || !draws;
+        if (!better) continue;
+        out->compute_queue = true;
+        out->family = i;
+        out->timestamp_bits = families[i].timestampValidBits;
+        if (!draws) return;
+    }
+}
+
+static vkd_result find_extensions(vkd_ctx *ctx, VkPhysicalDevice physical, vkd__probe *out) {
+    uint32_t count = 0;
+    if (vkEnumerateDeviceExtensionProperties(physical, NULL, &count, NULL)) return VKD_OK;
+    VkExtensionProperties *list = vkd__alloc(ctx, count, sizeof *list);
+    if (!list) return VKD_E_MEMORY;
+    if (vkEnumerateDeviceExtensionProperties(physical, NULL, &count, list) >= 0) {
+        for (uint32_t i = 0; i < count; i++) {
+            out->memory_budget |= !strcmp(list[i].extensionName, "VK_EXT_memory_budget");
+            out->coopmat |= !strcmp(list[i].extensionName, "VK_KHR_cooperative_matrix");
+        }
+    }
+    vkd__free(ctx, list);
+    return VKD_OK;
+}
+
+vkd_result vkd__probe_device(vkd_ctx *ctx, VkPhysicalDevice physical, vkd__probe *out) {
+    *out = (vkd__probe){0};
+    VkPhysicalDeviceProperties basic;
+    vkGetPhysicalDeviceProperties(physical, &basic);
+    memcpy(out->name, basic.deviceName, sizeof out->name);
+    out->vendor = basic.vendorID;
+    out->api_version = basic.apiVersion;
+    out->driver_version = basic.driverVersion;
+    out->type = basic.deviceType;
+    out->limits = basic.limits;
+    vkGetPhysicalDeviceMemoryProperties(physical, &out->memory);
+    choose_family(physical, out);
+    /* The structures of Vulkan 1.3 may only be given to a device that knows them. */
+    if (out->api_version >= VK_API_VERSION_1_3) {
+        query q;
+        ask(physical, &q);
+        copy_reports(&q, out);
+    }
+    return find_extensions(ctx, physical, out);
+}
+
+const char *vkd__probe_missing(const vkd__probe *p) {
+    if (p->api_version < VK_API_VERSION_1_3) return "Vulkan 1.3";
+    if (p->limits.maxComputeSharedMemorySize < 32768) return "32 KiB of shared memory";
+    if (p->limits.maxComputeWorkGroupInvocations < 256) return "256 invocations in a workgroup";
+    if (p->limits.maxComputeWorkGroupSize[0] < 256) return "workgroups 256 invocations wide";
+    if (p->limits.minStorageBufferOffsetAlignment > VKD__ALIGNMENT ||
+        p->limits.minTexelBufferOffsetAlignment > VKD__ALIGNMENT)
+        return "buffer offsets that are multiples of 256 bytes";
+    if (!p->synchronization2) return "the feature synchronization2";
+    if (!p->timeline) return "the feature timelineSemaphore";
+    if (!p->maintenance4) return "the feature maintenance4";
+    if (!p->compute_queue) return "a queue that computes";
+    return NULL;
+}
+
+/* ---- Choice ---- */
+
+const char *vkd__device_type_text(VkPhysicalDeviceType type) {
+    switch (type) {
+    case VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU:
+        return "discrete";
+    case VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU:
+        return "integrated";
+    case VK_PHYSICAL_DEVICE_TYPE_VIRTUAL_GPU:
+        return "virtual";
+    case VK_PHYSICAL_DEVICE_TYPE_CPU:
+        return "CPU";
+    default:
+        return "other";
+    }
+}
+
+static int rank(const vkd__probe *p) {
+    static const VkPhysicalDeviceType best_first[] = {
+        VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU, VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU,
+        VK_PHYSICAL_DEVICE_TYPE_VIRTUAL_GPU, VK_PHYSICAL_DEVICE_TYPE_CPU};
+    int place = 0;
+    while (place < (int)VKD_COUNT(best_first) && best_first[place] != p->type)
+        place++;
+    /* One that cannot run us comes after all that can, so that its fault is named only when there
+     * is no other. */
+    return place + (vkd__probe_missing(p) ? 100 : 0);
+}
+
+static bool contains(const char *text, const char *part) {
+    for (; *text; text++) {
+        size_t i = 0;
+        while (part[i] && tolower((unsigned char)text[i]) == tolower((unsigned char)part[i]))
+            i++;
+        if (!part[i]) return true;
+    }
+    return false;
+}
+
+static bool matches(const vkd__probe *p, const char *choice) {
+    static const struct {
+        const char *word;
+        uint32_t vendor;
+    } vendors[] = {{"amd", 0x1002}, {"intel", 0x8086}, {"nvidia", 0x10de}};
+    for (size_t i = 0; i < VKD_COUNT(vendors); i++)
+        if (!strcmp(choice, vendors[i].word)) return p->vendor == vendors[i].vendor;
+    if (!strcmp(choice, "cpu")) return p->type == VK_PHYSICAL_DEVICE_TYPE_CPU;
+    return contains(p->name, choice);
+}
+
+uint32_t vkd__probe_choose(const vkd__probe *probes, uint32_t count, const char *choice) {
+    if (choice && choice[0] && strspn(choice, "0123456789") == strlen(choice)) {
+        const unsigned long index = strtoul(choice, NULL, 10);
+        return index < count ? (uint32_t)index : VKD__NO_ENTRY;
+    }
+    uint32_t best = VKD__NO_ENTRY;
+    for (uint32_t i = 0; i < count; i++) {
+        if (choice && choice[0] && !matches(&probes[i], choice)) continue;
+        if (best == VKD__NO_ENTRY || rank(&probes[i]) < rank(&probes[best])) best = i;
+    }
+    return best;
+}
+
+/* ---- Features ---- */
+
+static const vkd__feature every_feature[VKD__FEATURE_COUNT] = {
+    [VKD__FEATURE_SUBGROUP] = {.name = "subgroup", .what = "subgroup shuffles (direct kernels)"},
+    [VKD__FEATURE_TEXEL] = {.name = "texel", .what = "inputs as texel buffers (direct kernels)"},
+    [VKD__FEATURE_SIZE_CONTROL] = {.name = "size_control", .what = "fixed subgroup size"},
+    [VKD__FEATURE_MEMORY_BUDGET] = {.name = "memory_budget", .what = "free memory as reported"},
+    [VKD__FEATURE_TIMESTAMPS] = {.name = "timestamps", .what = "times of single kernels"},
+    [VKD__FEATURE_CACHE] = {.name = "cache", .what = "pipeline cache on disk"},
+    [VKD__FEATURE_F16] = {.name = "f16", .what = "16-bit arithmetic"},
+    [VKD__FEATURE_BDA] = {.name = "bda", .what = "buffer device addresses"},
+    [VKD__FEATURE_COOPMAT] = {.name = "coopmat", .what = "cooperative matrices"},
+};
+
+static vkd_result switch_off(vkd_ctx *ctx, const char *disabled, bool *off) {
+    const char *names[VKD__FEATURE_COUNT];
+    for (size_t i = 0; i < VKD__FEATURE_COUNT; i++)
+        names[i] = every_feature[i].name;
+    while (disabled && *disabled) {
+        char word[32];
+        const size_t length = strcspn(disabled, ",");
+        if (length >= sizeof word)
+            return vkd__fail(ctx, VKD_E_ARGUMENT, "VKD_DISABLE knows no feature '%s'", disabled);
+        memcpy(word, disabled, length);
+        word[length] = 0;
+        disabled += length + (disabled[length] == ',');
+        size_t i = 0;
+        while (i < VKD__FEATURE_COUNT && strcmp(word, names[i]))
+            i++;
+        if (i < VKD__FEATURE_COUNT) {
+            off[i] = true;
+            continue;
+        }
+        if (!length) continue;
+        const char *near = vkd__nearest(word, names, VKD_COUNT(names));
+        return vkd__fail(ctx, VKD_E_ARGUMENT, "VKD_DISABLE knows no feature '%s'%s%s%s", word,
+                         near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+    }
+    return VKD_OK;
+}
+
+/* Direct kernels need shuffles and a subgroup size that is known when the plan is made: the only
+ * one the device has, or one that a pipeline may ask for. */
+static bool direct_possible(const vkd__probe *p, const vkd__feature *f) {
+    const bool known = p->subgroup_min == p->subgroup_max || f[VKD__FEATURE_SIZE_CONTROL].used;
+    return f[VKD__FEATURE_SUBGROUP].used && f[VKD__FEATURE_TEXEL].used && known;
+}
+
+static vkd_result choose_kernels(vkd_ctx *ctx, const vkd__probe *p, const char *kernels,
+                                 const vkd__feature *f, bool *direct) {
+    const bool possible = direct_possible(p, f);
+    *direct = possible && p->type == VK_PHYSICAL_DEVICE_TYPE_CPU;
+    if (!kernels || !kernels[0]) return VKD_OK;
+    *direct = !strcmp(kernels, "direct");
+    if (!*direct && strcmp(kernels, "tile"))
+        return vkd__fail(ctx, VKD_E_ARGUMENT, "VKD_KERNELS is '%s', not 'tile' or 'direct'",
+                         kernels);
+    if (*direct && !possible)
+        return vkd__fail(ctx, VKD_E_ARGUMENT,
+                         "VKD_KERNELS=direct needs subgroup shuffles of a known size and texel "
+                         "buffers, which '%s' lacks or VKD_DISABLE forbids",
+                         p->name);
+    return VKD_OK;
+}
+
+vkd_result vkd__probe_features(vkd_ctx *ctx, const vkd__probe *p, const char *disabled,
+                               const char *kernels, vkd__feature *features, bool *direct) {
+    bool off[VKD__FEATURE_COUNT] = {0};
+    vkd_result r = switch_off(ctx, disabled, off);
+    if (r) return r;
+    const bool supported[VKD__FEATURE_COUNT] = {
+        [VKD__FEATURE_SUBGROUP] = p->shuffle && p->subgroup,
+        [VKD__FEATURE_TEXEL] = true,
+        [VKD__FEATURE_SIZE_CONTROL] = p->size_control && p->full_subgroups && p->subgroup_pin,
+        [VKD__FEATURE_MEMORY_BUDGET] = p->memory_budget,
+        [VKD__FEATURE_TIMESTAMPS] = p->timestamp_bits != 0,
+        [VKD__FEATURE_CACHE] = true,
+        [VKD__FEATURE_F16] = p->f16,
+        [VKD__FEATURE_BDA] = p->bda,
+        [VKD__FEATURE_COOPMAT] = p->coopmat,
+    };
+    for (size_t i = 0; i < VKD__FEATURE_COUNT; i++) {
+        vkd__feature *f = &features[i];
+        *f = every_feature[i];
+        f->supported = supported[i];
+        f->used = f->supported && !off[i];
+        f->why_not = off[i] ? "switched off by VKD_DISABLE" : "the driver does not have it";
+        if (f->used) f->why_not = "";
+    }
+    r = choose_kernels(ctx, p, kernels, features, direct);
+    if (r) return r;
+    const vkd__feature_id for_direct[] = {VKD__FEATURE_SUBGROUP, VKD__FEATURE_TEXEL,
+                                          VKD__FEATURE_SIZE_CONTROL};
+    for (size_t i = 0; i < VKD_COUNT(for_direct); i++) {
+        vkd__feature *f = &features[for_direct[i]];
+        if (*direct || !f->used) continue;
+        f->used = false;
+        f->why_not = "only direct kernels need it, and this device runs the others";
+    }
+    const vkd__feature_id later[] = {VKD__FEATURE_F16, VKD__FEATURE_BDA, VKD__FEATURE_COOPMAT};
+    for (size_t i = 0; i < VKD_COUNT(later); i++) {
+        vkd__feature *f = &features[later[i]];
+        if (f->used) f->why_not = "no kernel uses it yet";
+        f->used = false;
+    }
+    return VKD_OK;
+}
