@@ -126,4 +126,27 @@ struct vkd_ceiling_params {
     vkd_f32 a, b;
 };
 
+/* y = f(x); factor is the scale's. */
+struct vkd_unary_params {
+    vkd_u32 count;
+    vkd_f32 factor;
+};
+
+/* Up to five axes, innermost first; strides and offsets in elements. */
+#define VKD_STRIDED_AXES 5
+struct vkd_strided_params {
+    vkd_u32 count;
+    vkd_u32 dim[VKD_STRIDED_AXES];
+    vkd_u32 stride_a[VKD_STRIDED_AXES];
+    vkd_u32 stride_b[VKD_STRIDED_AXES];
+    vkd_u32 offset_a, offset_b, offset_y;
+};
+
+/* x is (outer, reduce, inner). Row r of a launch is chunk r % splits of outer row r / splits. */
+struct vkd_reduce_params {
+    vkd_u32 rows, reduce, inner, chunk, splits;
+    vkd_u32 offset_x, offset_y; /* elements, in the bindings */
+    vkd_f32 scale;              /* of the result */
+};
+
 #endif

@@ -77,13 +77,17 @@ static void fill(vkd__host *h, const vkd__case *c) {
 }
 
 static double probe(vkd__host *h, const vkd__case *c) {
-    double total = 0;
+    /* A compensated sum: the difference of two totals must show one element's small change. */
+    double total = 0, lost = 0;
     for (uint32_t o = 0; o < c->output_count; o++) {
         const vkd__tensor *t = vkd__tensor_get(c->g, c->outputs[o]);
         if (t->dtype != VKD_F32 || !t->needs_grad) continue;
         const double *v = vkd__host_values(h, c->outputs[o]);
-        for (uint64_t i = 0; i < vkd_shape_count(t->shape); i++)
-            total += probe_weight(o, i) * v[i];
+        for (uint64_t i = 0; i < vkd_shape_count(t->shape); i++) {
+            const double term = probe_weight(o, i) * v[i] - lost, next = total + term;
+            lost = next - total - term;
+            total = next;
+        }
     }
     return total;
 }

@@ -140,12 +140,11 @@ static bool grad_lower(vkd__lower *l, const vkd__node *n) {
     if (!vkd__rows_of(l, n->in[0], &dy) || !vkd__rows_of(l, n->out[0], &table)) return false;
     if (dy.rows_at_once < dy.rows) {
         /* A chain may lead anywhere in dy, so dy must be one binding. */
-        vkd__fail(l->plan->ctx, VKD_E_SHAPE,
-                  "gather_grad('%s'): %llu rows of %u elements exceed one binding of %llu bytes on "
-                  "this device; use smaller batches",
-                  vkd__tensor_get(l->g, n->in[0])->name, (unsigned long long)dy.rows, dy.length,
-                  (unsigned long long)l->profile->max_binding);
-        return false;
+        return vkd__lower_fail(l, VKD_E_SHAPE,
+                               "%llu rows of %u elements exceed one binding of %llu bytes on "
+                               "this device; use smaller batches",
+                               (unsigned long long)dy.rows, dy.length,
+                               (unsigned long long)l->profile->max_binding);
     }
     const uint32_t scratch = vkd__scratch_add(l, dy.rows * sizeof(uint32_t));
     if (!lower_links(l, n, dy.rows, scratch)) return false;

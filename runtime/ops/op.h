@@ -23,4 +23,49 @@ void vkd__put(vkd_graph *g, vkd_tensor values, vkd_tensor into, uint64_t offset)
 /* x broadcast to a shape. */
 vkd_tensor vkd__expand(vkd_graph *g, vkd_tensor x, vkd_shape shape);
 
+/* x summed over the axes along which it was broadcast from `shape`: the gradient of broadcasting.
+ */
+vkd_tensor vkd__sum_to(vkd_graph *g, vkd_tensor x, vkd_shape shape);
+/* dy times the derivative of a unary op: `kind` is a vkd_activation other than NONE (or unary.c's
+ * own); of x and y = f(x) only the cheaper one is read. */
+vkd_tensor vkd__unary_grad(vkd_graph *g, vkd_tensor dy, vkd_tensor x, vkd_tensor y, uint32_t kind);
+/* Of max over the middle of x (outer, reduce, inner). */
+vkd_tensor vkd__max_grad(vkd_graph *g, vkd_tensor dy, vkd_tensor x, vkd_tensor y, uint32_t reduce,
+                         uint32_t inner);
+/* Of a tensor with one element the form with the fewest axes: constants hide behind reshapes. */
+vkd_tensor vkd__one_value(const vkd_graph *g, vkd_tensor x);
+/* One input and one output, for ops with nothing to check but the type. */
+vkd_tensor vkd__emit1(vkd_graph *g, const vkd_op_def *op, vkd_tensor x, const void *params,
+                      size_t params_size);
+
+/* Inside infer: false, and the graph failed, where an input is not f32. */
+bool vkd__all_f32(vkd_graph *g, const vkd__node *n);
+/* Whether t is a () constant; its value. Builders fold these, so that loss gradients stay leaves.
+ */
+bool vkd__constant_value(const vkd_graph *g, vkd_tensor t, float *value);
+
+/* Reference: which element of an `x` that broadcasts to `y` is y's element e. */
+uint64_t vkd__broadcast_index(vkd_shape x, vkd_shape y, uint64_t e);
+
+/* Inside lower. */
+
+/* The kernel's name for this node: "<kernel>.direct" where vkd__direct says so. */
+const char *vkd__variant(const vkd__lower *l, const char *kernel);
+
+/* Launches of a kernel that works element by element on `count` elements of four bytes, in windows
+ * where the device cannot bind all at once. */
+typedef struct vkd__flat {
+    const char *kernel; /* without variant */
+    uint64_t count;
+    uint32_t tensor_count;
+    vkd_tensor tensor[4];
+    vkd__access access[4];
+    uint32_t whole; /* bit i: tensor i is bound as it is in every window: a () tensor */
+    uint32_t kind;  /* spec constant 10 */
+    void *push;     /* its first member is `vkd_u32 count`, of the window */
+    size_t push_size;
+    double flops; /* for each element */
+} vkd__flat;
+bool vkd__flat_lower(vkd__lower *l, const vkd__flat *f);
+
 #endif

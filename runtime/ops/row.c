@@ -14,11 +14,10 @@ bool vkd__rows_of(vkd__lower *l, vkd_tensor t, vkd__rows *out) {
     const uint64_t fit = vkd__window_rows(l->profile, row_bytes, out->rows);
     out->rows_at_once = fit < out->rows ? fit / 64 * 64 : out->rows;
     if (out->rows_at_once) return true;
-    vkd__fail(l->plan->ctx, VKD_E_SHAPE,
-              "%s('%s'): 64 rows of %" PRIu64 " bytes do not fit into a binding of %" PRIu64
-              " bytes, the most on this device; make the last axis shorter",
-              l->g->nodes[l->node].op->name, x->name, row_bytes, l->profile->max_binding);
-    return false;
+    return vkd__lower_fail(l, VKD_E_SHAPE,
+                           "64 rows of '%s', %" PRIu64 " bytes each, do not fit into a binding of "
+                           "%" PRIu64 " bytes, the most on this device; make the last axis shorter",
+                           x->name, row_bytes, l->profile->max_binding);
 }
 
 /* The kernel itself, or its direct variant. */

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Training: recipes, runs, checkpoints and the table at the end. The runtime below is in
+ * "vkdistill/vkdistill.h".
+ *
+ * A complete program, errors left out:
+ *
+ *     vkd_ctx *ctx;       vkd_ctx_create(NULL, &ctx);
+ *     vkd_device *device; vkd_device_open(ctx, NULL, &device);
+ *     const char *sets[] = {"stages.distil.losses.kd_kl.tau=8"};
+ *     vkd_recipe *recipe; vkd_recipe_load(ctx, "recipes/hinton.yaml", sets, 1, &recipe);
+ *     vkd_run *run;
+ *     vkd_run_create(ctx, device, recipe, &(vkd_run_desc){.folder = "runs/tau8"}, &run);
+ *     vkd_run_execute(run);
+ *     for (uint32_t i = 0; i < vkd_run_row_count(run); i++) {
+ *         const vkd_row *row = vkd_run_row(run, i);
+ *         printf("%s: %.2f %%\n", row->label, 100 * row->accuracy.mean);
+ *     }
+ *     vkd_run_destroy(run);
+ *     vkd_recipe_destroy(recipe);
+ *
+ * What it does not do: models other than those of models/models.def, data sets that do not fit into
+ * the device's memory, several devices at once.
+ *
+ * Threads and ownership as in vkdistill.h. Nothing here prints, ends the process or installs a
+ * signal handler: progress goes to callbacks, and `stop` asks the caller. */
+#ifndef VKDISTILL_TRAIN_H
+#define VKDISTILL_TRAIN_H
+
+#include "vkdistill/vkdistill.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- Recipes --------------------------------------------------------------------------------- */
+
+/* One experiment, checked: names exist, values are in range, stages chain. Never changes. */
+typedef struct vkd_recipe vkd_recipe;
+
+/* Reads a recipe from a file. Each of the `set_count` texts "a.b.c=value" replaces one value (or
+ * gives one that the file leaves to its default) before the recipe is checked; a part of the path
+ * is a key, or for a list the item's name or index: "stages.distil.losses.kd_kl.tau=8".
+ *
+ * sets      may be NULL when set_count is 0
+ *
+ * Errors: VKD_E_FILE (path, reason); VKD_E_RECIPE with file and line: unknown key and the nearest
+ * one, wrong type, value outside its range, a name that nothing defines; VKD_E_MEMORY. */
+VKD_API vkd_result vkd_recipe_load(vkd_ctx *ctx, const char *path, const char *const *sets,
+                                   size_t set_count, vkd_recipe **out);
+/* The same from text in memory; `name` stands for the file in messages. */
+VKD_API vkd_result vkd_recipe_parse(vkd_ctx *ctx, const char *name, const char *text, size_t size,
+                                    const char *const *sets, size_t set_count, vkd_recipe **out);
+VKD_API void vkd_recipe_destroy(vkd_recipe *recipe);
+/* The recipe's own name; valid until it is destroyed. */
+VKD_API const char *vkd_recipe_name(const vkd_recipe *recipe);
+/* The recipe as resolved, every default written out, as YAML that parses to the same recipe. The
+ * caller frees it with vkd_free_text. NULL: no memory. */
+VKD_API char *vkd_recipe_print(const vkd_recipe *recipe);
+
+/* ---- Runs ------------------------------------------------------------------------------------ */
+
+typedef struct vkd_run vkd_run;
+
+/* What is going on, for a progress bar or a log. All pointers are valid during the callback. */
+typedef struct vkd_progress {
+    const char *phase; /* "teacher", "student", "student_control" */
+    uint32_t phase_index, phase_count;
+    uint32_t seed_index, seed_count;
+    uint64_t step, steps;     /* steps done of this phase, and all of them */
+    uint32_t term_count;      /* loss terms */
+    const char *const *terms; /* (term_count) names */
+    const double *values;     /* (term_count) means since the last call, before their weights */
+    double loss;              /* weighted sum, mean since the last call */
+    double gradient_norm;     /* of the last step, before clipping */
+    double learning_rate;
+    double samples_per_second;
+    double seconds_left;  /* of this phase */
+    double test_accuracy; /* newest evaluation, 0 to 1; below 0 when there was none */
+} vkd_progress;
+
+typedef struct vkd_run_desc {
+    const char *folder; /* made if need be; required */
+    bool resume;        /* go on from the folder's checkpoint, or start when there is none */
+    bool force;         /* start over in a folder that holds a run */
+    uint32_t seeds;     /* repetitions with seed, seed+1, ...; 0 means 1. Above 1, each has a folder
+                           "seed-<n>" inside `folder` */
+    /* Called every `log_every` steps of the recipe and at each phase's end. May be NULL. */
+    void (*progress)(void *user, const vkd_progress *progress);
+    /* Asked after each step; true: write a checkpoint and return VKD_E_INTERRUPTED. May be NULL. */
+    bool (*stop)(void *user);
+    void *user;
+} vkd_run_desc;
+
+/* Loads the data and opens the folder. The recipe and the device must outlive the run.
+ * Errors: VKD_E_FILE: the folder cannot be made, or holds a run and neither resume nor force is
+ * given; VKD_E_RECIPE: the folder's run is another recipe's; VKD_E_DATA and VKD_E_FORMAT of data
+ * set, models and checkpoint; VKD_E_SHAPE: a loaded model does not fit the data; VKD_E_MEMORY. */
+VKD_API vkd_result vkd_run_create(vkd_ctx *ctx, vkd_device *device, const vkd_recipe *recipe,
+                                  const vkd_run_desc *desc, vkd_run **out);
+/* Trains every stage and its control, evaluates, writes the folder's files. Blocks until done.
+ *
+ * Files: recipe.yaml as resolved, metrics.jsonl, checkpoint.safetensors, <model>.safetensors for
+ * each trained model, summary.json. A run that was killed at any moment goes on with `resume` and
+ * ends with the same bits, on the same device and driver.
+ *
+ * Errors: VKD_E_NONFINITE: ten steps in a row with a loss or gradient that is NaN or infinite (the
+ * message names the first such tensor); VKD_E_INTERRUPTED: stop said so, a checkpoint is written;
+ * VKD_E_DEVICE_LOST (the message names the last checkpoint); VKD_E_DEVICE_MEMORY; VKD_E_FILE. */
+VKD_API vkd_result vkd_run_execute(vkd_run *run);
+VKD_API void vkd_run_destroy(vkd_run *run);
+
+/* Mean and sample standard deviation over the seeds; deviation is 0 for one seed. Not a number
+ * where the row has no such figure. */
+typedef struct vkd_figure {
+    double mean, deviation;
+} vkd_figure;
+
+/* One model of the final table. */
+typedef struct vkd_row {
+    const char *label; /* "teacher", "student alone", "student distilled", ... */
+    const char *model; /* group: also the name of its file in the folder */
+    uint32_t tests;    /* samples of the test split */
+    uint64_t parameters;
+    uint32_t seeds;            /* trainings behind the figures */
+    vkd_figure accuracy;       /* share of the test split, 0 to 1 */
+    vkd_figure errors;         /* wrong answers on the test split */
+    vkd_figure kl;             /* mean KL(teacher || model) on the test split, tau 1, nats */
+    vkd_figure agreement;      /* share of the test split where model and teacher say the same */
+    vkd_figure omitted_recall; /* share right among the classes that the stage left out */
+    vkd_figure seconds;        /* of training */
+    vkd_figure shift;          /* added to the left-out classes' logits; NaN for a row without */
+} vkd_row;
+
+/* Rows of a run that was executed; 0 before. */
+VKD_API uint32_t vkd_run_row_count(const vkd_run *run);
+/* index < vkd_run_row_count; valid until the run is destroyed. */
+VKD_API const vkd_row *vkd_run_row(const vkd_run *run, uint32_t index);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

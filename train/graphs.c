@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+/* A training step as one graph:
+ *
+ *   x = normalise(data.train[indices])
+ *   student = model(x), teacher = frozen model(x) or cached logits[indices]
+ *   loss = sum_i weight_i * loss_i(student, teacher, labels[indices])
+ *   gradient of the student's group, guard, optimiser
+ *
+ * The data set's tensors and cached logits are called "data.…", which no model may be. */
+#include <stdio.h>
+#include <string.h>
+
+#include "train/session.h"
+
+void vkd__cache_name(const vkd__recipe_model *teacher, char *out, size_t size) {
+    snprintf(out, size, "data.logits.%s", teacher->name);
+}
+
+static vkd_tensor images(vkd_graph *g, const vkd__session *s, const char *split, uint32_t count,
+                         vkd_tensor indices) {
+    const vkd_shape sample = s->data->sample;
+    vkd_shape shape = {.axes = sample.axes + 1, .dim = {count}};
+    for (uint32_t i = 0; i < sample.axes && i + 1 < VKD_MAX_AXES; i++)
+        shape.dim[i + 1] = sample.dim[i];
+    return vkd_batch(g, vkd_state(g, split, VKD_U8, shape), indices, &s->batch);
+}
+
+static vkd_tensor forward(vkd_graph *g, const vkd__session *s, const vkd__recipe_model *m,
+                          const char *group, vkd_tensor x, bool training) {
+    vkd__model_io io = {
+        .group = group, .input = x, .classes = s->data->classes, .training = training};
+    m->def->build(g, &io, m->part.config);
+    return vkd__tap_find(&io, "logits");
+}
+
+static vkd_tensor teacher_logits(vkd_graph *g, const vkd__session *s, const vkd__phase *p,
+                                 vkd_tensor indices, vkd_tensor x) {
+    if (p->teacher == VKD__NONE) return (vkd_tensor){0};
+    const vkd__recipe_model *m = &s->recipe->models[p->teacher];
+    if (p->stage->options.teacher_logits == VKD__LOGITS_LIVE)
+        return forward(g, s, m, m->name, x, false);
+    char name[128];
+    vkd__cache_name(m, name, sizeof name);
+    const vkd_tensor table =
+        vkd_state(g, name, VKD_F32, VKD_SHAPE(s->train_count, s->data->classes));
+    return vkd_gather(g, table, indices);
+}
+
+static vkd_tensor weighted_sum(vkd_graph *g, const vkd__phase *p, vkd__loss_io io) {
+    vkd_tensor total = {0};
+    char name[128];
+    for (uint32_t i = 0; i < p->term_count; i++) {
+        const vkd__term *t = &p->terms[i];
+        if (t->def->needs & VKD__LOSS_TAU) {
+            snprintf(name, sizeof name, "tau.%s", t->name);
+            io.tau = vkd_setting(g, name, t->tau);
+        }
+        const vkd_tensor value =
+            t->def->fused ? t->def->fused(g, &io, t->config) : t->def->build(g, &io, t->config);
+        snprintf(name, sizeof name, "loss.%s", t->name);
+        vkd_output(g, name, value);
+        snprintf(name, sizeof name, "weight.%s", t->name);
+        const vkd_tensor part = vkd_mul(g, value, vkd_setting(g, name, t->weight));
+        total = i ? vkd_add(g, total, part) : part;
+    }
+    return total;
+}
+
+static bool wants_labels(const vkd__phase *p) {
+    for (uint32_t i = 0; i < p->term_count; i++)
+        if (p->terms[i].def->needs & VKD__LOSS_LABELS) return true;
+    return false;
+}
+
+/* The graph, or the reason why not, which is the graph's first mistake. */
+static vkd_result finish(vkd_graph *g, vkd_graph **out) {
+    const vkd_result r = vkd_graph_status(g);
+    if (r)
+        vkd_graph_destroy(g);
+    else
+        *out = g;
+    return r;
+}
+
+vkd_result vkd__graph_train(const vkd__session *s, const vkd__phase *p, vkd_graph **out) {
+    *out = NULL;
+    vkd_graph *g = NULL;
+    const vkd_result r = vkd_graph_create(s->ctx, s->store,
+                                          &(vkd_graph_desc){.name = p->group, .seed = s->seed}, &g);
+    if (r) return r;
+    const uint32_t batch = p->stage->options.batch;
+    const vkd_tensor indices = vkd_input(g, "indices", VKD_I32, VKD_SHAPE(batch));
+    const vkd_tensor x = images(g, s, "data.train", s->data->train.count, indices);
+    vkd__loss_io io = {.student = forward(g, s, p->model, p->group, x, true),
+                       .teacher = teacher_logits(g, s, p, indices, x)};
+    if (wants_labels(p)) io.labels = vkd_input(g, "labels", VKD_I32, VKD_SHAPE(batch));
+
+    const vkd_tensor loss = vkd_name(g, weighted_sum(g, p, io), "loss");
+    const vkd_tensor gradient = vkd_gradient(g, loss, p->group);
+    const vkd__optimiser_base *base = p->stage->optimiser_part.config;
+    const vkd_tensor guard = vkd_guard(g, p->group, gradient, loss, base->clip);
+    p->stage->optimiser->build(g, p->group, gradient, guard, vkd_setting(g, "lr", base->lr),
+                               p->stage->optimiser_part.config);
+    vkd_output(g, "loss", loss);
+    vkd_output(g, "guard", guard);
+    return finish(g, out);
+}
+
+vkd_result vkd__graph_infer(const vkd__session *s, const vkd__recipe_model *m, const char *group,
+                            const char *split, uint32_t count, uint32_t batch, vkd_graph **out) {
+    *out = NULL;
+    vkd_graph *g = NULL;
+    char name[128];
+    snprintf(name, sizeof name, "%s.logits", group);
+    const vkd_result r =
+        vkd_graph_create(s->ctx, s->store, &(vkd_graph_desc){.name = name, .seed = s->seed}, &g);
+    if (r) return r;
+    const vkd_tensor indices = vkd_input(g, "indices", VKD_I32, VKD_SHAPE(batch));
+    const vkd_tensor x = images(g, s, split, count, indices);
+    vkd_output(g, "logits", forward(g, s, m, group, x, false));
+    return finish(g, out);
+}

@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The steps of a phase. A few are submitted ahead, so that the device never waits for the host;
+ * their results are read when they are that many steps old. Checkpoints and evaluations first read
+ * all that is under way ("drain"), so that what is saved is the state after a whole number of
+ * steps. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/platform.h"
+#include "train/session.h"
+
+enum { IN_FLIGHT = 3, SKIPS_BEFORE_STOP = 10 };
+_Static_assert(IN_FLIGHT < VKD_PROGRAM_RING,
+               "a step's outputs must still be there when it is read");
+
+typedef struct loop {
+    vkd__session *s;
+    vkd__phase *p;
+    vkd_program *program;
+    vkd__order order;
+    vkd__infer test; /* program NULL: no evaluation between epochs */
+    float *test_logits;
+    uint64_t submitted; /* steps of this phase, those of earlier runs included */
+    uint64_t tickets[IN_FLIGHT];
+    uint32_t skipped_in_a_row;
+    uint64_t first_skipped;
+    double started, row_started;
+    double seconds_before; /* of the phase, in earlier runs */
+    double gradient_norm;
+} loop;
+
+static double learning_rate(const loop *l, uint64_t step) {
+    const vkd__recipe_stage *stage = l->p->stage;
+    const vkd__optimiser_base *base = stage->optimiser_part.config;
+    const vkd__schedule_at at = {step, l->p->steps, l->p->epoch_steps};
+    return (double)base->lr *
+           vkd__schedule_factor(stage->schedule, stage->schedule_part.config, stage->warmup, &at);
+}
+
+static vkd_result submit(loop *l) {
+    const uint32_t batch = l->p->stage->options.batch;
+    int32_t *indices = vkd_program_input(l->program, "indices");
+    int32_t *labels = vkd_program_input(l->program, "labels"); /* NULL where no loss wants them */
+    float *lr = vkd_program_input(l->program, "lr");
+    if (!indices || !lr)
+        return vkd__fail(l->s->ctx, VKD_E_DEVICE, "no room for the inputs of a step");
+    const uint64_t epoch = l->submitted / l->p->epoch_steps;
+    const uint32_t *order = vkd__order_epoch(&l->order, epoch);
+    const uint64_t first = (l->submitted % l->p->epoch_steps) * batch;
+    for (uint32_t i = 0; i < batch; i++) {
+        indices[i] = (int32_t)order[first + i];
+        if (labels) labels[i] = l->s->data->train.labels[order[first + i]];
+    }
+    *lr = (float)learning_rate(l, l->submitted);
+    const vkd_result r = vkd_program_submit(l->program, &l->tickets[l->submitted % IN_FLIGHT]);
+    if (!r) l->submitted++;
+    return r;
+}
+
+/* ---- What a step said ---- */
+
+static vkd_result diverged(loop *l) {
+    const char *tensor = "";
+    const vkd_result r = vkd_program_find_nonfinite(l->program, &tensor);
+    if (r) return r;
+    const vkd__optimiser_base *base = l->p->stage->optimiser_part.config;
+    return vkd__fail(l->s->ctx, VKD_E_NONFINITE,
+                     "%s: loss or gradient was not finite in %d steps in a row, from step %llu on; "
+                     "the first tensor that is not finite is '%s'; try a smaller optimiser.lr "
+                     "(now %g) or set optimiser.clip",
+                     l->p->group, SKIPS_BEFORE_STOP, (unsigned long long)l->first_skipped,
+                     *tensor ? tensor : "none any more", (double)base->lr);
+}
+
+static void report(loop *l, vkd_progress *out, const char **names, double *values) {
+    const vkd__session *s = l->s;
+    const double now = vkd__seconds(), steps = (double)s->sums.steps;
+    const double rate = steps / fmax(now - l->row_started, 1e-9);
+    *out = (vkd_progress){.phase = l->p->group,
+                          .phase_index = s->phase,
+                          .phase_count = s->phase_count,
+                          .seed_index = s->seed_index,
+                          .seed_count = s->desc->seeds ? s->desc->seeds : 1,
+                          .step = s->step,
+                          .steps = l->p->steps,
+                          .term_count = l->p->term_count,
+                          .terms = names,
+                          .values = values,
+                          .loss = s->sums.loss / steps,
+                          .gradient_norm = l->gradient_norm,
+                          .learning_rate = learning_rate(l, s->step - 1),
+                          .samples_per_second = rate * l->p->stage->options.batch,
+                          .seconds_left = (double)(l->p->steps - s->step) / fmax(rate, 1e-9),
+                          .test_accuracy = s->test_accuracy};
+    for (uint32_t i = 0; i < l->p->term_count; i++) {
+        names[i] = l->p->terms[i].name;
+        values[i] = s->sums.terms[i] / steps;
+    }
+}
+
+static vkd_result log_row(loop *l) {
+    const char *names[VKD__MAX_TERMS];
+    double values[VKD__MAX_TERMS];
+    vkd_progress progress;
+    report(l, &progress, names, values);
+    const vkd_result r = vkd__metrics_step(l->s, &progress);
+    if (l->s->desc->progress) l->s->desc->progress(l->s->desc->user, &progress);
+    l->s->sums = (vkd__sums){0};
+    l->row_started = vkd__seconds();
+    return r;
+}
+
+/* Reads the oldest step under way. */
+static vkd_result collect(loop *l) {
+    vkd__session *s = l->s;
+    const uint64_t ticket = l->tickets[s->step % IN_FLIGHT];
+    vkd_result r = vkd_program_wait(l->program, ticket);
+    if (r) return r;
+    const float *guard = vkd_program_output(l->program, ticket, "guard", NULL);
+    const float *loss = vkd_program_output(l->program, ticket, "loss", NULL);
+    if (!guard || !loss) return vkd__fail(s->ctx, VKD_E_DEVICE, "the results of a step are gone");
+    const bool skipped = guard[1] == 0;
+    if (skipped && !l->skipped_in_a_row) l->first_skipped = s->step;
+    l->skipped_in_a_row = skipped ? l->skipped_in_a_row + 1 : 0;
+    l->p->skipped += skipped;
+    l->gradient_norm = (double)guard[0];
+    s->sums.steps++;
+    s->sums.loss += (double)*loss;
+    for (uint32_t i = 0; i < l->p->term_count; i++) {
+        char name[128];
+        snprintf(name, sizeof name, "loss.%s", l->p->terms[i].name);
+        const float *term = vkd_program_output(l->program, ticket, name, NULL);
+        if (term) s->sums.terms[i] += (double)*term;
+    }
+    s->step++;
+    if (l->skipped_in_a_row == SKIPS_BEFORE_STOP) return diverged(l);
+    if (s->step % s->recipe->options.log_every == 0 || s->step == l->p->steps) r = log_row(l);
+    return r;
+}
+
+static vkd_result drain(loop *l) {
+    vkd_result r = VKD_OK;
+    while (!r && l->s->step < l->submitted)
+        r = collect(l);
+    return r;
+}
+
+/* ---- Between steps ---- */
+
+static vkd_result save(loop *l) {
+    vkd_result r = drain(l);
+    l->p->seconds = l->seconds_before + vkd__seconds() - l->started;
+    if (!r) r = vkd__checkpoint_write(l->s);
+    return r;
+}
+
+static vkd_result evaluate_epoch(loop *l) {
+    vkd_result r = drain(l);
+    if (!r) r = vkd__infer_run(&l->test, l->test_logits);
+    if (r) return r;
+    const vkd__split *test = &l->s->data->test;
+    const uint32_t correct =
+        vkd__correct_count(l->test_logits, test->labels, test->count, l->s->data->classes);
+    l->s->test_accuracy = (double)correct / test->count;
+    r = vkd__metrics_epoch(l->s, l->p, l->s->step / l->p->epoch_steps, l->s->test_accuracy);
+    l->row_started = vkd__seconds();
+    return r;
+}
+
+static bool is_due(uint64_t step, uint64_t every) {
+    return every && step % every == 0;
+}
+
+static vkd_result run_steps(loop *l) {
+    const vkd__session *s = l->s;
+    const uint64_t epochs = (uint64_t)s->recipe->evaluation.every_epochs * l->p->epoch_steps;
+    vkd_result r = VKD_OK;
+    while (!r && l->submitted < l->p->steps) {
+        if (l->submitted - s->step == IN_FLIGHT) r = collect(l);
+        if (!r) r = submit(l);
+        if (!r && is_due(l->submitted, epochs)) r = evaluate_epoch(l);
+        if (!r && is_due(l->submitted, s->recipe->options.checkpoint_every) &&
+            l->submitted < l->p->steps)
+            r = save(l);
+        if (!r && s->desc->stop && s->desc->stop(s->desc->user)) {
+            r = save(l);
+            if (!r)
+                r = vkd__fail(s->ctx, VKD_E_INTERRUPTED,
+                              "stopped after step %llu of '%s'; go on with --resume",
+                              (unsigned long long)s->step, l->p->group);
+        }
+    }
+    if (!r) r = drain(l);
+    return r;
+}
+
+/* Loss terms with the factor they really have, once per phase. */
+static void announce(const loop *l) {
+    for (uint32_t i = 0; i < l->p->term_count; i++) {
+        const vkd__term *t = &l->p->terms[i];
+        if (!(t->def->needs & VKD__LOSS_TAU)) {
+            vkd__log(l->s->ctx, VKD_LOG_INFO, "%s: %s, mean over the batch, weight %g", l->p->group,
+                     t->name, (double)t->weight);
+            continue;
+        }
+        const double factor = t->t_squared ? (double)t->tau * (double)t->tau : 1;
+        vkd__log(l->s->ctx, VKD_LOG_INFO,
+                 "%s: %s, sum over classes, mean over the batch, tau %g, weight %g%s, effective "
+                 "scale %g",
+                 l->p->group, t->name, (double)t->tau, (double)t->weight,
+                 t->t_squared ? " times tau^2" : " without tau^2", (double)t->weight * factor);
+    }
+}
+
+/* The teacher's logits for the whole split, once, into the store. */
+static vkd_result fill_cache(vkd__session *s, const vkd__phase *p) {
+    const vkd__recipe_model *m = &s->recipe->models[p->teacher];
+    const size_t count = (size_t)s->train_count * s->data->classes;
+    float *logits = vkd__alloc(s->ctx, count, sizeof *logits);
+    if (!logits) return VKD_E_MEMORY;
+    char name[128];
+    vkd__cache_name(m, name, sizeof name);
+    vkd__infer infer = {0};
+    vkd_result r = vkd__infer_create(s, m, m->name, true, &infer);
+    if (!r) r = vkd__infer_run(&infer, logits);
+    if (!r) r = vkd_store_write(s->store, name, logits, count * sizeof *logits);
+    vkd__infer_destroy(&infer);
+    vkd__free(s->ctx, logits);
+    return r;
+}
+
+static vkd_result make_program(loop *l) {
+    vkd_graph *graph = NULL;
+    vkd_plan *plan = NULL;
+    vkd_result r = vkd__graph_train(l->s, l->p, &graph);
+    if (!r) r = vkd_plan_create(graph, vkd_device_profile(l->s->device), &plan);
+    if (!r) r = vkd_program_create(l->s->device, plan, &l->program);
+    vkd_plan_destroy(plan);
+    vkd_graph_destroy(graph);
+    return r;
+}
+
+static vkd_result open_loop(loop *l, bool restore) {
+    vkd__session *s = l->s;
+    const vkd__recipe_stage *stage = l->p->stage;
+    /* A control draws the same order: the stream is the stage's, not the group's. */
+    const char *stream = vkd__arena_format(&s->arena, "order.%s", stage->name);
+    if (!stream) return VKD_E_MEMORY;
+    const vkd__u32s *omit = &stage->options.omit_classes;
+    vkd_result r = vkd__order_init(s->ctx, &l->order, s->seed, stream, s->data->train.labels,
+                                   s->train_count, omit->v, omit->count);
+    if (!r) r = make_program(l);
+    if (!r && restore) r = vkd__checkpoint_restore(s);
+    if (!r && l->p->teacher != VKD__NONE && stage->options.teacher_logits == VKD__LOGITS_CACHED)
+        r = fill_cache(s, l->p);
+    if (!r && s->recipe->evaluation.every_epochs && s->data->test.count) {
+        l->test_logits = vkd__alloc(s->ctx, (size_t)s->data->test.count * s->data->classes,
+                                    sizeof *l->test_logits);
+        r = l->test_logits ? vkd__infer_create(s, l->p->model, l->p->group, false, &l->test)
+                           : VKD_E_MEMORY;
+    }
+    if (!r) vkd_program_set_step(l->program, (int32_t)s->step);
+    return r;
+}
+
+vkd_result vkd__loop(vkd__session *s, vkd__phase *p, bool restore) {
+    loop l = {.s = s, .p = p, .submitted = s->step, .seconds_before = p->seconds};
+    l.started = vkd__seconds();
+    vkd_result r = open_loop(&l, restore);
+    l.row_started = vkd__seconds();
+    if (!r) announce(&l);
+    if (!r) r = run_steps(&l);
+    p->seconds = l.seconds_before + vkd__seconds() - l.started;
+    vkd_program_destroy(l.program);
+    vkd__infer_destroy(&l.test);
+    vkd__order_term(s->ctx, &l.order);
+    vkd__free(s->ctx, l.test_logits);
+    return r;
+}

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+/* metrics.jsonl: one JSON object a line. Rows of steps have "step", the loss and each of its terms
+ * (means since the last row, before their weights), "gradient_norm", "learning_rate",
+ * "samples_per_second"; rows of epochs have "epoch" and "test_accuracy". */
+#include <string.h>
+
+#include "base/platform.h"
+#include "train/session.h"
+#include "train/summary.h"
+
+static void member(vkd__text *t, const char *key, double value) {
+    vkd__text_add(t, ", \"%s\": ", key);
+    vkd__json_number(t, value);
+}
+
+/* A resumed run goes on behind the checkpoint's last row: what a killed run wrote after it comes
+ * again. */
+static vkd_result cut(vkd__session *s, const char *path) {
+    vkd__mapping file = {0};
+    if (!s->metrics_bytes || !vkd__file_exists(path)) return vkd__write_file(s->ctx, path, NULL, 0);
+    vkd_result r = vkd__map_file(s->ctx, path, &file);
+    if (r) return r;
+    if (file.size < s->metrics_bytes) s->metrics_bytes = file.size;
+    const vkd__bytes kept = {file.bytes, (size_t)s->metrics_bytes};
+    r = vkd__write_file(s->ctx, path, &kept, 1);
+    vkd__unmap_file(&file);
+    return r;
+}
+
+vkd_result vkd__metrics_open(vkd__session *s) {
+    const char *path = vkd__session_path(s, "metrics", ".jsonl");
+    if (!path) return VKD_E_MEMORY;
+    const vkd_result r = cut(s, path);
+    if (r) return r;
+    s->metrics = fopen(path, "ab");
+    return s->metrics ? VKD_OK : vkd__fail(s->ctx, VKD_E_FILE, "cannot write '%s'", path);
+}
+
+void vkd__metrics_close(vkd__session *s) {
+    if (s->metrics) fclose(s->metrics);
+    s->metrics = NULL;
+}
+
+static vkd_result write_line(vkd__session *s, vkd__text *t) {
+    vkd__text_add(t, "}\n");
+    vkd_result r = VKD_OK;
+    if (t->failed)
+        r = VKD_E_MEMORY;
+    else if (fwrite(t->text, 1, t->length, s->metrics) != t->length || fflush(s->metrics))
+        r = vkd__fail(s->ctx, VKD_E_FILE, "cannot write to '%s/metrics.jsonl'; is the disk full?",
+                      s->folder);
+    else
+        s->metrics_bytes += t->length;
+    vkd__text_term(t);
+    return r;
+}
+
+vkd_result vkd__metrics_step(vkd__session *s, const vkd_progress *p) {
+    const vkd__phase *phase = &s->phases[s->phase];
+    vkd__text t = {.ctx = s->ctx};
+    vkd__text_add(&t, "{\"phase\": \"%s\", \"step\": %llu", p->phase, (unsigned long long)p->step);
+    member(&t, "loss", p->loss);
+    for (uint32_t i = 0; i < p->term_count; i++)
+        member(&t, p->terms[i], p->values[i]);
+    for (uint32_t i = 0; i < phase->term_count; i++) {
+        if (!(phase->terms[i].def->needs & VKD__LOSS_TAU)) continue;
+        vkd__text_add(&t, ", \"tau.%s\": ", phase->terms[i].name);
+        vkd__json_number(&t, (double)phase->terms[i].tau);
+    }
+    member(&t, "gradient_norm", p->gradient_norm);
+    member(&t, "learning_rate", p->learning_rate);
+    member(&t, "samples_per_second", p->samples_per_second);
+    vkd__text_add(&t, ", \"skipped\": %llu", (unsigned long long)phase->skipped);
+    return write_line(s, &t);
+}
+
+vkd_result vkd__metrics_epoch(vkd__session *s, const vkd__phase *p, uint64_t epoch,
+                              double accuracy) {
+    vkd__text t = {.ctx = s->ctx};
+    vkd__text_add(&t, "{\"phase\": \"%s\", \"epoch\": %llu", p->group, (unsigned long long)epoch);
+    member(&t, "test_accuracy", accuracy);
+    return write_line(s, &t);
+}

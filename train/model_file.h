@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Reading a saved model without the recipe that made it, for eval and infer. */
+#ifndef VKD_MODEL_FILE_H
+#define VKD_MODEL_FILE_H
+
+#include "models/model.h"
+
+#define VKD__MODEL_PAIRS 64 /* most entries of a model file's metadata */
+
+typedef struct vkd__saved_model {
+    const vkd__model_def *def;
+    void *config; /* to be freed with vkd__free */
+    uint32_t classes;
+    vkd_shape sample;     /* of the input, without the batch */
+    vkd_batch_desc batch; /* how bytes become the input */
+} vkd__saved_model;
+
+/* Reads the metadata. Errors: VKD_E_FILE, VKD_E_FORMAT: not such a file, or damaged. */
+vkd_result vkd__saved_model_open(vkd_ctx *ctx, const char *path, vkd__saved_model *out);
+void vkd__saved_model_term(vkd_ctx *ctx, vkd__saved_model *m);
+/* Writes the file's tensors over the group's parameters, which a graph must have made before.
+ * Errors: VKD_E_SHAPE: another architecture or class count; VKD_E_FILE, VKD_E_FORMAT. */
+vkd_result vkd__model_load(vkd_ctx *ctx, vkd_store *store, const char *group, const char *path,
+                           uint32_t classes);
+
+#endif

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Stages into phases. A control has the stage's losses that need no teacher; their weights are
+ * scaled so that the sum of all weights stays what it is in the stage, because a control that
+ * learned with a tenth of the step would lose for that reason alone. */
+#include <string.h>
+
+#include "train/session.h"
+
+/* The value of one of a loss's own options; false when it has none of that name. */
+static const vkd__field *option(const vkd__part *part, const char *name, vkd__field_type type) {
+    for (size_t i = 0; i < part->field_count; i++)
+        if (!strcmp(part->fields[i].name, name) && part->fields[i].type == type)
+            return &part->fields[i];
+    return NULL;
+}
+
+static vkd__term term_of(const vkd__recipe_loss *l) {
+    vkd__term t = {
+        .name = l->name, .def = l->def, .config = l->part.config, .weight = l->weight, .tau = 1};
+    const vkd__field *tau = option(&l->part, "tau", VKD__FIELD_F32);
+    if (tau) memcpy(&t.tau, (const char *)l->part.config + tau->offset, sizeof t.tau);
+    const vkd__field *squared = option(&l->part, "t_squared", VKD__FIELD_BOOL);
+    if (squared)
+        memcpy(&t.t_squared, (const char *)l->part.config + squared->offset, sizeof t.t_squared);
+    return t;
+}
+
+/* Cross-entropy as it comes, for the control of a stage that has only losses with a teacher. */
+static vkd_result plain_ce(vkd__session *s, vkd__term *out) {
+    const vkd__loss_def *ce = vkd__loss_find("ce");
+    void *config = ce ? vkd__arena_alloc(&s->arena, 1, ce->config_size + 1) : NULL;
+    if (!config) return vkd__fail(s->ctx, VKD_E_MEMORY, "no memory for the control's loss");
+    vkd__fields_init(ce->fields, ce->field_count, config);
+    *out = (vkd__term){.name = ce->name, .def = ce, .config = config, .weight = 1, .tau = 1};
+    return VKD_OK;
+}
+
+static vkd_result collect_terms(vkd__session *s, vkd__phase *p) {
+    const vkd__recipe_stage *stage = p->stage;
+    float all = 0, kept = 0;
+    for (uint32_t i = 0; i < stage->loss_count; i++) {
+        const vkd__recipe_loss *l = &stage->losses[i];
+        all += l->weight;
+        if (p->control && (l->def->needs & VKD__LOSS_TEACHER)) continue;
+        if (p->term_count == VKD__MAX_TERMS)
+            return vkd__fail(s->ctx, VKD_E_RECIPE, "stage '%s' has more than %d losses",
+                             stage->name, VKD__MAX_TERMS);
+        p->terms[p->term_count++] = term_of(l);
+        kept += l->weight;
+    }
+    if (!p->control) return VKD_OK;
+    if (kept <= 0) {
+        p->term_count = 1;
+        return plain_ce(s, &p->terms[0]);
+    }
+    for (uint32_t i = 0; i < p->term_count; i++)
+        p->terms[i].weight *= all / kept;
+    return VKD_OK;
+}
+
+static uint32_t samples_of(const vkd__session *s, const vkd__u32s *omit) {
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < s->train_count; i++) {
+        bool out = false;
+        for (uint32_t k = 0; k < omit->count; k++)
+            out = out || (uint32_t)s->data->train.labels[i] == omit->v[k];
+        count += !out;
+    }
+    return count;
+}
+
+static vkd_result set_length(vkd__session *s, vkd__phase *p) {
+    const vkd__stage_options *o = &p->stage->options;
+    for (uint32_t i = 0; i < o->omit_classes.count; i++)
+        if (o->omit_classes.v[i] >= s->data->classes)
+            return vkd__fail(s->ctx, VKD_E_RECIPE, "stage '%s' omits class %u, the data has %u",
+                             p->stage->name, (unsigned)o->omit_classes.v[i],
+                             (unsigned)s->data->classes);
+    const uint32_t samples = samples_of(s, &o->omit_classes);
+    p->epoch_steps = samples / o->batch;
+    if (!p->epoch_steps)
+        return vkd__fail(s->ctx, VKD_E_RECIPE,
+                         "stage '%s': a batch of %u is more than the %u training samples",
+                         p->stage->name, (unsigned)o->batch, (unsigned)samples);
+    p->steps = o->epochs ? o->epochs * p->epoch_steps : o->steps;
+    if (p->steps > INT32_MAX)
+        return vkd__fail(s->ctx, VKD_E_RECIPE, "stage '%s': %llu steps are too many",
+                         p->stage->name, (unsigned long long)p->steps);
+    return VKD_OK;
+}
+
+static bool teaches(const vkd_recipe *r, uint32_t model) {
+    for (uint32_t i = 0; i < r->stage_count; i++)
+        if (r->stages[i].teacher == model) return true;
+    return false;
+}
+
+static vkd_result add_phase(vkd__session *s, const vkd__recipe_stage *stage, bool control) {
+    vkd__phase *p = &s->phases[s->phase_count++];
+    p->stage = stage;
+    p->model = &s->recipe->models[stage->model];
+    p->control = control;
+    p->teacher = control ? VKD__NONE : stage->teacher;
+    p->shared = s->shared_folder && teaches(s->recipe, stage->model);
+    p->group =
+        control ? vkd__arena_format(&s->arena, "%s_control", p->model->name) : p->model->name;
+    if (!p->group) return VKD_E_MEMORY;
+    vkd_result r = collect_terms(s, p);
+    if (!r) r = set_length(s, p);
+    return r;
+}
+
+vkd_result vkd__phases_create(vkd__session *s) {
+    const vkd_recipe *recipe = s->recipe;
+    if (recipe->stage_count > VKD__MAX_PHASES / 2)
+        return vkd__fail(s->ctx, VKD_E_RECIPE, "a recipe has at most %d stages",
+                         VKD__MAX_PHASES / 2);
+    s->phases = VKD_NEW(&s->arena, vkd__phase, 2 * (size_t)recipe->stage_count);
+    if (!s->phases) return VKD_E_MEMORY;
+    vkd_result r = VKD_OK;
+    for (uint32_t i = 0; i < recipe->stage_count && !r; i++) {
+        const vkd__recipe_stage *stage = &recipe->stages[i];
+        const bool shared = s->shared_folder && teaches(recipe, stage->model);
+        /* The control first, so that the long wait ends with the row that everyone waits for. */
+        if (stage->options.control && !shared) r = add_phase(s, stage, true);
+        if (!r) r = add_phase(s, stage, false);
+    }
+    return r;
+}

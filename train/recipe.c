@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "train/recipe.h"
+
+#include <string.h>
+
+#include "base/platform.h"
+#include "train/recipe_read.h"
+
+static const vkd__field recipe_fields[] = {
+    {.name = "seed",
+     .type = VKD__FIELD_U32,
+     .offset = offsetof(vkd__recipe_options, seed),
+     .low = 0,
+     .high = 4294967295.0,
+     .preset = "1",
+     .help = "of start values, dropout and the order of samples"},
+    {.name = "share_teacher",
+     .type = VKD__FIELD_BOOL,
+     .offset = offsetof(vkd__recipe_options, share_teacher),
+     .preset = "true",
+     .help = "with --seeds: train models that teach once, with the first seed"},
+    {.name = "log_every",
+     .type = VKD__FIELD_U32,
+     .offset = offsetof(vkd__recipe_options, log_every),
+     .low = 1,
+     .high = 1e9,
+     .preset = "50",
+     .help = "steps from one row of metrics.jsonl to the next"},
+    {.name = "checkpoint_every",
+     .type = VKD__FIELD_U32,
+     .offset = offsetof(vkd__recipe_options, checkpoint_every),
+     .low = 0,
+     .high = 1e9,
+     .preset = "1000",
+     .help = "steps from one checkpoint to the next; 0: only at the ends of stages"},
+};
+
+vkd__table vkd__recipe_fields(void) {
+    return (vkd__table){recipe_fields, VKD_COUNT(recipe_fields)};
+}
+
+static vkd_result read_recipe(vkd__reader *r, const vkd__tree *root) {
+    static const char *const keys[] = {"name", "data", "models", "stages", "evaluation", NULL};
+    if (root->kind != VKD__TREE_MAP)
+        return vkd__fail(r->ctx, VKD_E_RECIPE, "%s: a recipe must be a map of keys and values",
+                         root->where);
+    vkd_recipe *recipe = r->recipe;
+    vkd_result result =
+        vkd__read_keys(r, root, "a recipe", keys, recipe_fields, VKD_COUNT(recipe_fields));
+    if (!result)
+        result =
+            vkd__read_fields(r, root, recipe_fields, VKD_COUNT(recipe_fields), &recipe->options);
+    if (!result) result = vkd__read_word(r, root, "a recipe", "name", NULL, &recipe->name);
+    if (!result) result = vkd__read_name(r, root, "recipe", recipe->name);
+    if (!result) result = vkd__read_data(r, root);
+    if (!result) result = vkd__read_models(r, root);
+    if (!result) result = vkd__read_stages(r, root);
+    if (!result) result = vkd__read_evaluation(r, root);
+    return result;
+}
+
+vkd_result vkd_recipe_parse(vkd_ctx *ctx, const char *name, const char *text, size_t size,
+                            const char *const *sets, size_t set_count, vkd_recipe **out) {
+    *out = NULL;
+    vkd_recipe *recipe = vkd__alloc(ctx, 1, sizeof *recipe);
+    if (!recipe) return VKD_E_MEMORY;
+    recipe->ctx = ctx;
+    recipe->arena.ctx = ctx;
+    vkd__reader reader = {ctx, &recipe->arena, recipe};
+    vkd__tree *root = NULL;
+    vkd_result r = vkd__tree_parse(&recipe->arena, name, text, size, &root);
+    for (size_t i = 0; i < set_count && !r; i++)
+        r = vkd__tree_set(&recipe->arena, root, sets[i]);
+    if (!r) r = read_recipe(&reader, root);
+    if (r) {
+        vkd_recipe_destroy(recipe);
+        return r;
+    }
+    *out = recipe;
+    return VKD_OK;
+}
+
+vkd_result vkd_recipe_load(vkd_ctx *ctx, const char *path, const char *const *sets,
+                           size_t set_count, vkd_recipe **out) {
+    *out = NULL;
+    vkd__mapping file = {0};
+    vkd_result r = vkd__map_file(ctx, path, &file);
+    if (r) return r;
+    r = vkd_recipe_parse(ctx, path, (const char *)file.bytes, file.size, sets, set_count, out);
+    vkd__unmap_file(&file);
+    return r;
+}
+
+void vkd_recipe_destroy(vkd_recipe *recipe) {
+    if (!recipe) return;
+    vkd__arena_term(&recipe->arena);
+    vkd__free(recipe->ctx, recipe);
+}
+
+const char *vkd_recipe_name(const vkd_recipe *recipe) {
+    return recipe->name;
+}
+
+uint64_t vkd__recipe_hash(const vkd_recipe *recipe) {
+    char *text = vkd_recipe_print(recipe);
+    if (!text) return 0;
+    const uint64_t hash = vkd__hash(VKD__HASH_SEED, text, strlen(text));
+    vkd_free_text(recipe->ctx, text);
+    return hash;
+}

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+/* A recipe after it was read: names resolved to definitions, every default filled in. Plain data in
+ * one arena; nothing changes it. */
+#ifndef VKD_RECIPE_H
+#define VKD_RECIPE_H
+
+#include "data/dataset.h"
+#include "losses/loss.h"
+#include "models/model.h"
+#include "train/optimiser.h"
+#include "train/schedule.h"
+#include "vkdistill/train.h"
+
+#define VKD__NONE 0xffffffffu
+#define VKD__MAX_SHIFTS 32
+
+/* What stands for a definition and its options everywhere: fields in, config out. */
+typedef struct vkd__part {
+    const char *name; /* the definition's */
+    const vkd__field *fields;
+    size_t field_count;
+    void *config; /* of the definition's config_size */
+} vkd__part;
+
+typedef struct vkd__recipe_model {
+    const char *name; /* the group of its parameters */
+    const vkd__model_def *def;
+    vkd__part part;
+    const char *load; /* a safetensors file that holds it, or NULL */
+} vkd__recipe_model;
+
+typedef struct vkd__recipe_loss {
+    const char *name; /* in metrics and --set: the loss's own unless the recipe gives one */
+    const vkd__loss_def *def;
+    vkd__part part;
+    float weight;
+} vkd__recipe_loss;
+
+enum { VKD__LOGITS_CACHED, VKD__LOGITS_LIVE };
+
+typedef struct vkd__stage_options {
+    uint32_t epochs; /* 0: steps count */
+    uint32_t steps;
+    uint32_t batch;
+    bool control;
+    uint32_t teacher_logits; /* VKD__LOGITS_... */
+    vkd__u32s omit_classes;
+} vkd__stage_options;
+
+typedef struct vkd__recipe_stage {
+    const char *name;
+    uint32_t model;   /* index of the one it trains */
+    uint32_t teacher; /* index, or VKD__NONE */
+    vkd__stage_options options;
+    vkd__recipe_loss *losses;
+    uint32_t loss_count;
+    const vkd__optimiser_def *optimiser;
+    vkd__part optimiser_part;
+    const vkd__schedule_def *schedule;
+    vkd__part schedule_part;
+    uint32_t warmup; /* steps */
+} vkd__recipe_stage;
+
+typedef struct vkd__recipe_data {
+    const vkd__dataset_def *def;
+    vkd__part part;
+    float mean[4], std[4];
+    uint32_t plane_count; /* values given in mean and std; 1 stands for every plane */
+    uint32_t train_limit; /* only the first samples of the training split; 0: all */
+} vkd__recipe_data;
+
+typedef struct vkd__shift {
+    uint32_t class_index;
+    float value;
+} vkd__shift;
+
+typedef struct vkd__recipe_options {
+    uint32_t seed;
+    bool share_teacher;
+    uint32_t log_every;        /* steps */
+    uint32_t checkpoint_every; /* steps; 0: only at phase ends and interruptions */
+} vkd__recipe_options;
+
+typedef struct vkd__evaluation {
+    uint32_t batch;
+    uint32_t every_epochs; /* 0: only at the end */
+    bool bias_search;
+    vkd__shift shifts[VKD__MAX_SHIFTS];
+    uint32_t shift_count;
+} vkd__evaluation;
+
+struct vkd_recipe {
+    vkd_ctx *ctx;
+    vkd__arena arena;
+    const char *name;
+    vkd__recipe_options options;
+    vkd__recipe_data data;
+    vkd__recipe_model *models;
+    uint32_t model_count;
+    vkd__recipe_stage *stages;
+    uint32_t stage_count;
+    vkd__evaluation evaluation;
+};
+
+/* The recipe's own keys with their ranges and defaults, for reading, printing and `--help`. */
+typedef struct vkd__table {
+    const vkd__field *fields;
+    size_t count;
+} vkd__table;
+vkd__table vkd__recipe_fields(void);
+vkd__table vkd__stage_fields(void);
+vkd__table vkd__evaluation_fields(void);
+vkd__table vkd__data_fields(void); /* of vkd__recipe_data, beside the data set's own */
+
+/* Hash of the text that vkd_recipe_print gives: what a checkpoint belongs to. 0: no memory. */
+uint64_t vkd__recipe_hash(const vkd_recipe *recipe);
+
+#endif

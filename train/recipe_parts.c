@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The sections data, models and evaluation. */
+#include <string.h>
+
+#include "train/recipe_read.h"
+
+/* ---- data ---- */
+
+static const vkd__field data_fields[] = {
+    {.name = "train_limit",
+     .type = VKD__FIELD_U32,
+     .offset = offsetof(vkd__recipe_data, train_limit),
+     .low = 0,
+     .high = 4294967295.0,
+     .preset = "0",
+     .help = "use only the first samples of the training split; 0: all"},
+};
+
+vkd__table vkd__data_fields(void) {
+    return (vkd__table){data_fields, VKD_COUNT(data_fields)};
+}
+
+/* One number, or a list of one for each plane. */
+static vkd_result read_planes(vkd__reader *r, const vkd__tree *map, const char *key, double low,
+                              float preset, float *out, uint32_t *count) {
+    const vkd__tree *child = vkd__tree_find(map, key);
+    for (int i = 0; i < 4; i++)
+        out[i] = preset;
+    *count = 1;
+    if (!child || child->kind == VKD__TREE_TEXT) {
+        const vkd_result result = vkd__read_number(r, map, key, low, 1e9, preset, &out[0]);
+        for (int i = 1; i < 4; i++)
+            out[i] = out[0];
+        return result;
+    }
+    const uint32_t items = vkd__tree_count(child);
+    if (child->kind != VKD__TREE_LIST || !items || items > 4)
+        return vkd__fail(r->ctx, VKD_E_RECIPE, "%s: '%s' must be one number, or a list of 1 to 4",
+                         child->where, key);
+    *count = items;
+    const vkd__tree *item = child->first;
+    for (uint32_t i = 0; i < items; i++, item = item->next) {
+        const vkd__field field = {
+            .name = key, .type = VKD__FIELD_F32, .low = low, .high = 1e9, .preset = "0"};
+        const char *text = vkd__tree_text(r->arena, item);
+        const vkd_result result =
+            vkd__fields_set(r->ctx, &field, 1, &out[i], item->where, key, text ? text : "");
+        if (result) return result;
+    }
+    return VKD_OK;
+}
+
+vkd_result vkd__read_data(vkd__reader *r, const vkd__tree *root) {
+    static const char *const keys[] = {"format", "mean", "std", "train_limit", NULL};
+    vkd__recipe_data *d = &r->recipe->data;
+    const vkd__tree *map = NULL;
+    const char *format = NULL;
+    vkd_result result = vkd__read_child(r, root, "data", VKD__TREE_MAP, true, &map);
+    if (!result) result = vkd__read_word(r, map, "data", "format", NULL, &format);
+    if (result) return result;
+    d->def = vkd__dataset_find(format);
+    if (!d->def) {
+        const char *names[32];
+        size_t count = 0;
+        for (; count < vkd__dataset_count && count < VKD_COUNT(names); count++)
+            names[count] = vkd__datasets[count]->name;
+        return vkd__read_no_such(r, map->where, "data format", format, names, count);
+    }
+    uint32_t means = 0, stds = 0;
+    result = vkd__read_part(r, map, "data", keys, format, d->def->fields, d->def->field_count,
+                            d->def->config_size, &d->part);
+    if (!result) result = vkd__read_fields(r, map, data_fields, VKD_COUNT(data_fields), d);
+    if (!result) result = read_planes(r, map, "mean", -1e9, 0, d->mean, &means);
+    if (!result) result = read_planes(r, map, "std", 1e-9, 1, d->std, &stds);
+    if (!result && means != stds && means > 1 && stds > 1)
+        result = vkd__fail(r->ctx, VKD_E_RECIPE, "%s: mean has %u values and std %u", map->where,
+                           (unsigned)means, (unsigned)stds);
+    d->plane_count = means > stds ? means : stds;
+    return result;
+}
+
+/* ---- models ---- */
+
+static vkd_result read_model(vkd__reader *r, const vkd__tree *map, vkd__recipe_model *m) {
+    static const char *const keys[] = {"arch", "load", NULL};
+    m->name = map->key;
+    vkd_result result = vkd__read_name(r, map, "model", m->name);
+    if (!result && !strcmp(m->name, "data"))
+        result = vkd__fail(r->ctx, VKD_E_RECIPE, "%s: a model cannot be called 'data'", map->where);
+    if (!result && map->kind != VKD__TREE_MAP)
+        result = vkd__fail(r->ctx, VKD_E_RECIPE, "%s: a model must be a map of keys and values",
+                           map->where);
+    if (result) return result;
+    const char *what = vkd__arena_format(r->arena, "model '%s'", m->name);
+    if (!what) return VKD_E_MEMORY;
+    const char *arch = NULL;
+    result = vkd__read_word(r, map, what, "arch", NULL, &arch);
+    if (!result) result = vkd__read_word(r, map, what, "load", "", &m->load);
+    if (result) return result;
+    if (!*m->load) m->load = NULL;
+    m->def = vkd__model_find(arch);
+    if (!m->def) {
+        const char *names[32];
+        size_t count = 0;
+        for (; count < vkd__model_count && count < VKD_COUNT(names); count++)
+            names[count] = vkd__models[count]->name;
+        return vkd__read_no_such(r, map->where, "architecture", arch, names, count);
+    }
+    return vkd__read_part(r, map, what, keys, arch, m->def->fields, m->def->field_count,
+                          m->def->config_size, &m->part);
+}
+
+vkd_result vkd__read_models(vkd__reader *r, const vkd__tree *root) {
+    const vkd__tree *map = NULL;
+    vkd_result result = vkd__read_child(r, root, "models", VKD__TREE_MAP, true, &map);
+    if (result) return result;
+    const uint32_t count = vkd__tree_count(map);
+    if (!count) return vkd__fail(r->ctx, VKD_E_RECIPE, "%s: 'models' is empty", map->where);
+    r->recipe->models = VKD_NEW(r->arena, vkd__recipe_model, count);
+    if (!r->recipe->models) return VKD_E_MEMORY;
+    for (const vkd__tree *m = map->first; m && !result; m = m->next)
+        result = read_model(r, m, &r->recipe->models[r->recipe->model_count++]);
+    return result;
+}
+
+/* ---- evaluation ---- */
+
+static const vkd__field evaluation_fields[] = {
+    {.name = "batch",
+     .type = VKD__FIELD_U32,
+     .offset = offsetof(vkd__evaluation, batch),
+     .low = 1,
+     .high = 65535,
+     .preset = "500",
+     .help = "samples at a time"},
+    {.name = "every_epochs",
+     .type = VKD__FIELD_U32,
+     .offset = offsetof(vkd__evaluation, every_epochs),
+     .low = 0,
+     .high = 1e9,
+     .preset = "1",
+     .help = "evaluate on the test split after every so many epochs; 0: only at the end"},
+    {.name = "bias_search",
+     .type = VKD__FIELD_BOOL,
+     .offset = offsetof(vkd__evaluation, bias_search),
+     .preset = "true",
+     .help = "for a stage with omit_classes: also report the student with those classes' logits "
+             "raised by what is best on the training split"},
+};
+
+vkd__table vkd__evaluation_fields(void) {
+    return (vkd__table){evaluation_fields, VKD_COUNT(evaluation_fields)};
+}
+
+static vkd_result read_shifts(vkd__reader *r, const vkd__tree *map, vkd__evaluation *e) {
+    static const vkd__field class_field = {
+        .name = "class", .type = VKD__FIELD_U32, .low = 0, .high = 199999, .preset = "0"};
+    const vkd__tree *shifts = NULL;
+    vkd_result result = vkd__read_child(r, map, "bias_shift", VKD__TREE_MAP, false, &shifts);
+    if (result || !shifts) return result;
+    if (vkd__tree_count(shifts) > VKD__MAX_SHIFTS)
+        return vkd__fail(r->ctx, VKD_E_RECIPE, "%s: at most %d shifts", shifts->where,
+                         VKD__MAX_SHIFTS);
+    for (const vkd__tree *s = shifts->first; s && !result; s = s->next) {
+        vkd__shift *out = &e->shifts[e->shift_count++];
+        result =
+            vkd__fields_set(r->ctx, &class_field, 1, &out->class_index, s->where, "class", s->key);
+        if (!result) result = vkd__read_number(r, shifts, s->key, -1000, 1000, 0, &out->value);
+    }
+    return result;
+}
+
+vkd_result vkd__read_evaluation(vkd__reader *r, const vkd__tree *root) {
+    static const char *const keys[] = {"bias_shift", NULL};
+    const vkd__tree *map = NULL;
+    vkd__evaluation *e = &r->recipe->evaluation;
+    vkd_result result = vkd__read_child(r, root, "evaluation", VKD__TREE_MAP, false, &map);
+    if (!result && map)
+        result = vkd__read_keys(r, map, "evaluation", keys, evaluation_fields,
+                                VKD_COUNT(evaluation_fields));
+    if (!result)
+        result = vkd__read_fields(r, map, evaluation_fields, VKD_COUNT(evaluation_fields), e);
+    if (!result && map) result = read_shifts(r, map, e);
+    return result;
+}

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+/* A recipe as text, every default written out. Reading it back gives the same recipe. */
+#include "train/recipe.h"
+
+static void print_fields(vkd__text *t, const char *indent, const vkd__field *fields, size_t count,
+                         const void *config) {
+    for (size_t i = 0; i < count; i++) {
+        vkd__text_add(t, "%s%s: ", indent, fields[i].name);
+        const bool quoted = fields[i].type == VKD__FIELD_TEXT;
+        if (quoted) {
+            /* Single quotes take everything as it is but themselves, which are doubled. */
+            vkd__text_add(t, "'");
+            for (const char *c = (const char *)config + fields[i].offset; *c; c++)
+                vkd__text_add(t, "%s%c", *c == '\'' ? "'" : "", *c);
+            vkd__text_add(t, "'\n");
+        } else {
+            vkd__fields_get(&fields[i], config, t);
+            vkd__text_add(t, "\n");
+        }
+    }
+}
+
+static void print_part(vkd__text *t, const char *indent, const vkd__part *p) {
+    print_fields(t, indent, p->fields, p->field_count, p->config);
+}
+
+static void print_planes(vkd__text *t, const char *key, const float *v, uint32_t count) {
+    vkd__text_add(t, "  %s: [", key);
+    const vkd__field field = {.name = key, .type = VKD__FIELD_F32};
+    for (uint32_t i = 0; i < count; i++) {
+        vkd__text_add(t, "%s", i ? ", " : "");
+        vkd__fields_get(&field, &v[i], t);
+    }
+    vkd__text_add(t, "]\n");
+}
+
+static void print_f32(vkd__text *t, const char *indent, const char *key, float value) {
+    const vkd__field field = {.name = key, .type = VKD__FIELD_F32};
+    print_fields(t, indent, &field, 1, &value);
+}
+
+static void print_stage(vkd__text *t, const vkd_recipe *r, const vkd__recipe_stage *s) {
+    vkd__text_add(t, "  - name: %s\n    train: %s\n", s->name, r->models[s->model].name);
+    if (s->teacher != VKD__NONE) vkd__text_add(t, "    teacher: %s\n", r->models[s->teacher].name);
+    const vkd__table fields = vkd__stage_fields();
+    print_fields(t, "    ", fields.fields, fields.count, &s->options);
+    vkd__text_add(t, "    losses:\n");
+    for (uint32_t i = 0; i < s->loss_count; i++) {
+        const vkd__recipe_loss *l = &s->losses[i];
+        vkd__text_add(t, "      - loss: %s\n        name: %s\n", l->part.name, l->name);
+        print_f32(t, "        ", "weight", l->weight);
+        print_part(t, "        ", &l->part);
+    }
+    vkd__text_add(t, "    optimiser:\n      name: %s\n", s->optimiser_part.name);
+    print_part(t, "      ", &s->optimiser_part);
+    vkd__text_add(t, "    schedule:\n      name: %s\n      warmup: %u\n", s->schedule_part.name,
+                  (unsigned)s->warmup);
+    print_part(t, "      ", &s->schedule_part);
+}
+
+static void print_evaluation(vkd__text *t, const vkd__evaluation *e) {
+    const vkd__table fields = vkd__evaluation_fields();
+    vkd__text_add(t, "evaluation:\n");
+    print_fields(t, "  ", fields.fields, fields.count, e);
+    if (!e->shift_count) return;
+    vkd__text_add(t, "  bias_shift:\n");
+    for (uint32_t i = 0; i < e->shift_count; i++) {
+        const vkd__field field = {.type = VKD__FIELD_F32};
+        vkd__text_add(t, "    %u: ", (unsigned)e->shifts[i].class_index);
+        vkd__fields_get(&field, &e->shifts[i].value, t);
+        vkd__text_add(t, "\n");
+    }
+}
+
+char *vkd_recipe_print(const vkd_recipe *r) {
+    vkd__text t = {.ctx = r->ctx};
+    vkd__table fields = vkd__recipe_fields();
+    vkd__text_add(&t, "name: %s\n", r->name);
+    print_fields(&t, "", fields.fields, fields.count, &r->options);
+    vkd__text_add(&t, "data:\n  format: %s\n", r->data.part.name);
+    print_part(&t, "  ", &r->data.part);
+    print_planes(&t, "mean", r->data.mean, r->data.plane_count);
+    print_planes(&t, "std", r->data.std, r->data.plane_count);
+    fields = vkd__data_fields();
+    print_fields(&t, "  ", fields.fields, fields.count, &r->data);
+    vkd__text_add(&t, "models:\n");
+    for (uint32_t i = 0; i < r->model_count; i++) {
+        const vkd__recipe_model *m = &r->models[i];
+        vkd__text_add(&t, "  %s:\n    arch: %s\n", m->name, m->part.name);
+        if (m->load) {
+            const vkd__field field = {.name = "load", .type = VKD__FIELD_TEXT};
+            print_fields(&t, "    ", &field, 1, m->load);
+        }
+        print_part(&t, "    ", &m->part);
+    }
+    vkd__text_add(&t, "stages:\n");
+    for (uint32_t i = 0; i < r->stage_count; i++)
+        print_stage(&t, r, &r->stages[i]);
+    print_evaluation(&t, &r->evaluation);
+    if (!t.failed) return t.text;
+    vkd__text_term(&t);
+    return NULL;
+}

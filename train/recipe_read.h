@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What the readers of a recipe's sections share. */
+#ifndef VKD_RECIPE_READ_H
+#define VKD_RECIPE_READ_H
+
+#include "train/recipe.h"
+#include "train/tree.h"
+
+typedef struct vkd__reader {
+    vkd_ctx *ctx;
+    vkd__arena *arena; /* the recipe's */
+    vkd_recipe *recipe;
+} vkd__reader;
+
+/* A map's keys must be among `keys` (NULL-terminated) or the names of `fields`; else the message
+ * names the nearest of them. `what` says whose key it is: "stage 'distil'". */
+vkd_result vkd__read_keys(vkd__reader *r, const vkd__tree *map, const char *what,
+                          const char *const *keys, const vkd__field *fields, size_t field_count);
+/* Writes defaults, then every field that the map gives. map may be NULL. */
+vkd_result vkd__read_fields(vkd__reader *r, const vkd__tree *map, const vkd__field *fields,
+                            size_t field_count, void *config);
+/* Both, into a new config: a definition's options. `keys` are the map's keys that are not options.
+ */
+vkd_result vkd__read_part(vkd__reader *r, const vkd__tree *map, const char *what,
+                          const char *const *keys, const char *name, const vkd__field *fields,
+                          size_t field_count, size_t config_size, vkd__part *out);
+/* The scalar under a key. Absent: the preset, or a failure when that is NULL. */
+vkd_result vkd__read_word(vkd__reader *r, const vkd__tree *map, const char *what, const char *key,
+                          const char *preset, const char **out);
+/* A number under a key, the preset when absent. */
+vkd_result vkd__read_number(vkd__reader *r, const vkd__tree *map, const char *key, double low,
+                            double high, float preset, float *out);
+/* "x 'name' does not exist; there are a, b; did you mean b": names has count entries. */
+vkd_result vkd__read_no_such(vkd__reader *r, const char *where, const char *what, const char *name,
+                             const char *const *names, size_t count);
+/* The map or list under a key; NULL when absent. Fails when it is something else. */
+vkd_result vkd__read_child(vkd__reader *r, const vkd__tree *map, const char *key,
+                           vkd__tree_kind kind, bool required, const vkd__tree **out);
+uint32_t vkd__tree_count(const vkd__tree *list);
+/* A name that may stand in a file's and a tensor's name: letters, digits, '_' and '-'. */
+vkd_result vkd__read_name(vkd__reader *r, const vkd__tree *node, const char *what,
+                          const char *name);
+
+vkd_result vkd__read_stages(vkd__reader *r, const vkd__tree *root);
+vkd_result vkd__read_data(vkd__reader *r, const vkd__tree *root);
+vkd_result vkd__read_models(vkd__reader *r, const vkd__tree *root);
+vkd_result vkd__read_evaluation(vkd__reader *r, const vkd__tree *root);
+
+#endif

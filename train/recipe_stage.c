@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The section stages. */
+#include <stdio.h>
+#include <string.h>
+
+#include "train/recipe_read.h"
+
+static const vkd__field stage_fields[] = {
+    {.name = "epochs",
+     .type = VKD__FIELD_U32,
+     .offset = offsetof(vkd__stage_options, epochs),
+     .low = 0,
+     .high = 1e6,
+     .preset = "0",
+     .help = "passes over the training split; give this or steps"},
+    {.name = "steps",
+     .type = VKD__FIELD_U32,
+     .offset = offsetof(vkd__stage_options, steps),
+     .low = 0,
+     .high = 2147483647.0,
+     .preset = "0",
+     .help = "steps of the optimiser; give this or epochs"},
+    {.name = "batch",
+     .type = VKD__FIELD_U32,
+     .offset = offsetof(vkd__stage_options, batch),
+     .low = 1,
+     .high = 65535,
+     .preset = "128",
+     .help = "samples of one step; an epoch's last samples that fill no batch are left out of it"},
+    {.name = "control",
+     .type = VKD__FIELD_BOOL,
+     .offset = offsetof(vkd__stage_options, control),
+     .preset = "false",
+     .help = "train the same model once more without the teacher: same start, same order"},
+    {.name = "teacher_logits",
+     .type = VKD__FIELD_ENUM,
+     .offset = offsetof(vkd__stage_options, teacher_logits),
+     .preset = "cached",
+     .words = "cached|live",
+     .help = "cached: computed once for the whole split; live: in every step"},
+    {.name = "omit_classes",
+     .type = VKD__FIELD_U32S,
+     .offset = offsetof(vkd__stage_options, omit_classes),
+     .low = 0,
+     .high = 199999,
+     .preset = "[]",
+     .help = "classes whose samples the stage never sees"},
+};
+
+vkd__table vkd__stage_fields(void) {
+    return (vkd__table){stage_fields, VKD_COUNT(stage_fields)};
+}
+
+/* Each of the next three reads a map whose one word names a definition of a register. */
+
+static vkd_result read_loss(vkd__reader *r, const vkd__tree *map, vkd__recipe_loss *out) {
+    static const char *const keys[] = {"loss", "name", "weight", NULL};
+    const char *name = NULL;
+    if (map->kind != VKD__TREE_MAP)
+        return vkd__fail(r->ctx, VKD_E_RECIPE, "%s: a loss must be a map, such as {loss: ce}",
+                         map->where);
+    vkd_result result = vkd__read_word(r, map, "a loss", "loss", NULL, &name);
+    if (!result) result = vkd__read_word(r, map, "a loss", "name", name, &out->name);
+    if (!result) result = vkd__read_name(r, map, "loss", out->name);
+    if (!result) result = vkd__read_number(r, map, "weight", 0, 1e9, 1, &out->weight);
+    if (result) return result;
+    out->def = vkd__loss_find(name);
+    if (!out->def) {
+        const char *names[64];
+        size_t count = 0;
+        for (; count < vkd__loss_count && count < VKD_COUNT(names); count++)
+            names[count] = vkd__losses[count]->name;
+        return vkd__read_no_such(r, map->where, "loss", name, names, count);
+    }
+    const char *what = vkd__arena_format(r->arena, "loss '%s'", name);
+    if (!what) return VKD_E_MEMORY;
+    return vkd__read_part(r, map, what, keys, name, out->def->fields, out->def->field_count,
+                          out->def->config_size, &out->part);
+}
+
+static vkd_result read_optimiser(vkd__reader *r, const vkd__tree *map, vkd__recipe_stage *s) {
+    static const char *const keys[] = {"name", NULL};
+    const vkd__tree *child = NULL;
+    const char *name = NULL;
+    vkd_result result = vkd__read_child(r, map, "optimiser", VKD__TREE_MAP, true, &child);
+    if (!result) result = vkd__read_word(r, child, "optimiser", "name", NULL, &name);
+    if (result) return result;
+    s->optimiser = vkd__optimiser_find(name);
+    if (!s->optimiser) {
+        const char *names[32];
+        size_t count = 0;
+        for (; count < vkd__optimiser_count && count < VKD_COUNT(names); count++)
+            names[count] = vkd__optimisers[count]->name;
+        return vkd__read_no_such(r, child->where, "optimiser", name, names, count);
+    }
+    const vkd__optimiser_def *d = s->optimiser;
+    return vkd__read_part(r, child, "optimiser", keys, name, d->fields, d->field_count,
+                          d->config_size, &s->optimiser_part);
+}
+
+static vkd_result read_schedule(vkd__reader *r, const vkd__tree *map, vkd__recipe_stage *s) {
+    static const char *const keys[] = {"name", "warmup", NULL};
+    static const vkd__field warmup = {
+        .name = "warmup", .type = VKD__FIELD_U32, .low = 0, .high = 1e9, .preset = "0"};
+    const vkd__tree *child = NULL;
+    const char *name = NULL;
+    vkd_result result = vkd__read_child(r, map, "schedule", VKD__TREE_MAP, false, &child);
+    if (!result) result = vkd__read_word(r, child, "schedule", "name", "constant", &name);
+    if (result) return result;
+    s->schedule = vkd__schedule_find(name);
+    if (!s->schedule) {
+        const char *names[32];
+        size_t count = 0;
+        for (; count < vkd__schedule_count && count < VKD_COUNT(names); count++)
+            names[count] = vkd__schedules[count]->name;
+        return vkd__read_no_such(r, child->where, "schedule", name, names, count);
+    }
+    const vkd__schedule_def *d = s->schedule;
+    result = vkd__read_part(r, child, "schedule", keys, name, d->fields, d->field_count,
+                            d->config_size, &s->schedule_part);
+    if (!result) result = vkd__read_fields(r, child, &warmup, 1, &s->warmup);
+    return result;
+}
+
+/* ---- One stage ---- */
+
+static uint32_t model_index(const vkd_recipe *recipe, const char *name) {
+    for (uint32_t i = 0; i < recipe->model_count; i++)
+        if (!strcmp(recipe->models[i].name, name)) return i;
+    return VKD__NONE;
+}
+
+static vkd_result find_model(vkd__reader *r, const vkd__tree *map, const char *key,
+                             const char *name, uint32_t *out) {
+    *out = model_index(r->recipe, name);
+    if (*out != VKD__NONE) return VKD_OK;
+    const vkd__tree *at = vkd__tree_find(map, key);
+    const char **names = VKD_NEW(r->arena, const char *, r->recipe->model_count);
+    if (!names) return VKD_E_MEMORY;
+    for (uint32_t i = 0; i < r->recipe->model_count; i++)
+        names[i] = r->recipe->models[i].name;
+    return vkd__read_no_such(r, at ? at->where : map->where, "model", name, names,
+                             r->recipe->model_count);
+}
+
+static vkd_result read_losses(vkd__reader *r, const vkd__tree *map, vkd__recipe_stage *s) {
+    const vkd__tree *list = NULL;
+    vkd_result result = vkd__read_child(r, map, "losses", VKD__TREE_LIST, true, &list);
+    if (result) return result;
+    const uint32_t count = vkd__tree_count(list);
+    if (!count)
+        return vkd__fail(r->ctx, VKD_E_RECIPE, "%s: stage '%s' has no losses", list->where,
+                         s->name);
+    s->losses = VKD_NEW(r->arena, vkd__recipe_loss, count);
+    if (!s->losses) return VKD_E_MEMORY;
+    for (const vkd__tree *l = list->first; l; l = l->next) {
+        vkd__recipe_loss *loss = &s->losses[s->loss_count];
+        result = read_loss(r, l, loss);
+        if (result) return result;
+        for (uint32_t i = 0; i < s->loss_count; i++)
+            if (!strcmp(s->losses[i].name, loss->name))
+                return vkd__fail(r->ctx, VKD_E_RECIPE,
+                                 "%s: two losses of stage '%s' are called '%s'; give one a 'name'",
+                                 l->where, s->name, loss->name);
+        if ((loss->def->needs & VKD__LOSS_TEACHER) && s->teacher == VKD__NONE)
+            return vkd__fail(r->ctx, VKD_E_RECIPE,
+                             "%s: the loss '%s' needs a teacher, and stage '%s' names none",
+                             l->where, loss->name, s->name);
+        s->loss_count++;
+    }
+    return VKD_OK;
+}
+
+/* Whether the stage's models are there when it starts, and nothing is trained twice. */
+static vkd_result check_chain(vkd__reader *r, const vkd__tree *map, const vkd__recipe_stage *s) {
+    const vkd_recipe *recipe = r->recipe;
+    const vkd__recipe_model *model = &recipe->models[s->model];
+    bool teacher_ready = s->teacher == VKD__NONE || recipe->models[s->teacher].load;
+    for (const vkd__recipe_stage *before = recipe->stages; before < s; before++) {
+        if (!strcmp(before->name, s->name))
+            return vkd__fail(r->ctx, VKD_E_RECIPE, "%s: two stages are called '%s'", map->where,
+                             s->name);
+        if (before->model == s->model)
+            return vkd__fail(r->ctx, VKD_E_RECIPE,
+                             "%s: stage '%s' trains '%s', which stage '%s' has trained", map->where,
+                             s->name, model->name, before->name);
+        teacher_ready = teacher_ready || before->model == s->teacher;
+    }
+    if (s->teacher == s->model)
+        return vkd__fail(r->ctx, VKD_E_RECIPE, "%s: '%s' cannot be its own teacher", map->where,
+                         model->name);
+    if (!teacher_ready)
+        return vkd__fail(r->ctx, VKD_E_RECIPE,
+                         "%s: the teacher '%s' is neither loaded nor trained by an earlier stage",
+                         map->where, recipe->models[s->teacher].name);
+    if (s->options.control) {
+        const char *name = vkd__arena_format(r->arena, "%s_control", model->name);
+        if (!name) return VKD_E_MEMORY;
+        if (model_index(recipe, name) != VKD__NONE)
+            return vkd__fail(r->ctx, VKD_E_RECIPE,
+                             "%s: the control of '%s' needs the name of the model '%s'", map->where,
+                             model->name, name);
+    }
+    return VKD_OK;
+}
+
+static vkd_result read_stage(vkd__reader *r, const vkd__tree *map, vkd__recipe_stage *s) {
+    static const char *const keys[] = {"name",      "train",    "teacher", "losses",
+                                       "optimiser", "schedule", NULL};
+    const char *train = NULL, *teacher = NULL;
+    if (map->kind != VKD__TREE_MAP)
+        return vkd__fail(r->ctx, VKD_E_RECIPE, "%s: a stage must be a map of keys and values",
+                         map->where);
+    vkd_result result = vkd__read_word(r, map, "a stage", "train", NULL, &train);
+    if (!result) result = vkd__read_word(r, map, "a stage", "name", train, &s->name);
+    if (!result) result = vkd__read_name(r, map, "stage", s->name);
+    if (!result) result = vkd__read_word(r, map, "a stage", "teacher", "", &teacher);
+    if (result) return result;
+    const char *what = vkd__arena_format(r->arena, "stage '%s'", s->name);
+    if (!what) return VKD_E_MEMORY;
+    s->teacher = VKD__NONE;
+    result = vkd__read_keys(r, map, what, keys, stage_fields, VKD_COUNT(stage_fields));
+    if (!result)
+        result = vkd__read_fields(r, map, stage_fields, VKD_COUNT(stage_fields), &s->options);
+    if (!result) result = find_model(r, map, "train", train, &s->model);
+    if (!result && *teacher) result = find_model(r, map, "teacher", teacher, &s->teacher);
+    if (!result) result = read_losses(r, map, s);
+    if (!result) result = read_optimiser(r, map, s);
+    if (!result) result = read_schedule(r, map, s);
+    if (!result && !s->options.epochs == !s->options.steps)
+        result = vkd__fail(r->ctx, VKD_E_RECIPE, "%s: %s needs either epochs or steps", map->where,
+                           what);
+    if (!result) result = check_chain(r, map, s);
+    return result;
+}
+
+vkd_result vkd__read_stages(vkd__reader *r, const vkd__tree *root) {
+    const vkd__tree *list = NULL;
+    vkd_result result = vkd__read_child(r, root, "stages", VKD__TREE_LIST, true, &list);
+    if (result) return result;
+    const uint32_t count = vkd__tree_count(list);
+    if (!count) return vkd__fail(r->ctx, VKD_E_RECIPE, "%s: 'stages' is empty", list->where);
+    r->recipe->stages = VKD_NEW(r->arena, vkd__recipe_stage, count);
+    if (!r->recipe->stages) return VKD_E_MEMORY;
+    for (const vkd__tree *s = list->first; s && !result; s = s->next) {
+        result = read_stage(r, s, &r->recipe->stages[r->recipe->stage_count]);
+        r->recipe->stage_count++;
+    }
+    return result;
+}

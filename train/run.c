@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The public run: a session for each seed, one after the other, and one table over all of them. */
+#include <math.h>
+#include <string.h>
+
+#include "train/session.h"
+#include "train/summary.h"
+
+struct vkd_run {
+    vkd_ctx *ctx;
+    vkd_device *device;
+    const vkd_recipe *recipe;
+    vkd_run_desc desc;
+    vkd__arena arena;
+    vkd__dataset data;
+    uint32_t seeds;
+    vkd__result **results; /* (seeds) tables */
+    uint32_t *result_counts;
+    vkd_row *rows;
+    uint32_t row_count;
+};
+
+static const char *folder_of(vkd_run *run, uint32_t seed_index) {
+    if (run->seeds == 1) return run->desc.folder;
+    return vkd__arena_format(&run->arena, "%s/seed-%u", run->desc.folder,
+                             (unsigned)(run->recipe->options.seed + seed_index));
+}
+
+vkd_result vkd_run_create(vkd_ctx *ctx, vkd_device *device, const vkd_recipe *recipe,
+                          const vkd_run_desc *desc, vkd_run **out) {
+    *out = NULL;
+    if (!desc || !desc->folder)
+        return vkd__fail(ctx, VKD_E_ARGUMENT, "a run needs a folder to write to");
+    if (desc->resume && desc->force)
+        return vkd__fail(ctx, VKD_E_ARGUMENT, "a run cannot both resume and start over");
+    vkd_run *run = vkd__alloc(ctx, 1, sizeof *run);
+    if (!run) return VKD_E_MEMORY;
+    *run = (vkd_run){.ctx = ctx,
+                     .device = device,
+                     .recipe = recipe,
+                     .desc = *desc,
+                     .arena = {.ctx = ctx},
+                     .seeds = desc->seeds ? desc->seeds : 1};
+    run->desc.folder = vkd__arena_format(&run->arena, "%s", desc->folder);
+    run->results = VKD_NEW(&run->arena, vkd__result *, run->seeds);
+    run->result_counts = VKD_NEW(&run->arena, uint32_t, run->seeds);
+    vkd_result r = run->desc.folder && run->results && run->result_counts ? VKD_OK : VKD_E_MEMORY;
+    if (!r) r = recipe->data.def->load(ctx, recipe->data.part.config, &run->data);
+    if (!r && (!run->data.train.count || !run->data.test.count))
+        r = vkd__fail(ctx, VKD_E_DATA, "the data set has no training or no test samples");
+    if (r) {
+        vkd_run_destroy(run);
+        return r;
+    }
+    *out = run;
+    return VKD_OK;
+}
+
+void vkd_run_destroy(vkd_run *run) {
+    if (!run) return;
+    vkd__dataset_term(run->ctx, &run->data);
+    vkd__arena_term(&run->arena);
+    vkd__free(run->ctx, run);
+}
+
+/* A session's labels outlive it. */
+static vkd_result keep_results(vkd_run *run, uint32_t index, vkd__session *s) {
+    const size_t most = (size_t)s->phase_count * VKD__ROWS_A_PHASE + run->recipe->model_count;
+    vkd__result *rows = VKD_NEW(&run->arena, vkd__result, most);
+    if (!rows) return VKD_E_MEMORY;
+    vkd_result r = vkd__evaluate(s, rows, &run->result_counts[index]);
+    for (uint32_t i = 0; i < run->result_counts[index] && !r; i++) {
+        rows[i].label = vkd__arena_format(&run->arena, "%s", rows[i].label);
+        rows[i].model = vkd__arena_format(&run->arena, "%s", rows[i].model);
+        if (!rows[i].label || !rows[i].model) r = VKD_E_MEMORY;
+    }
+    run->results[index] = rows;
+    return r;
+}
+
+static vkd_result run_seed(vkd_run *run, uint32_t index) {
+    const char *folder = folder_of(run, index);
+    const char *first = index && run->recipe->options.share_teacher ? folder_of(run, 0) : NULL;
+    if (!folder || (index && run->recipe->options.share_teacher && !first)) return VKD_E_MEMORY;
+    vkd__session *s = NULL;
+    vkd_result r = vkd__session_create(run->ctx, run->device, run->recipe, &run->desc, &run->data,
+                                       index, folder, first, &s);
+    if (r) return r;
+    r = vkd__session_train(s);
+    if (!r) r = keep_results(run, index, s);
+    vkd__session_destroy(s);
+    return r;
+}
+
+vkd_result vkd_run_execute(vkd_run *run) {
+    vkd_result r = VKD_OK;
+    run->row_count = 0;
+    for (uint32_t i = 0; i < run->seeds && !r; i++)
+        r = run_seed(run, i);
+    if (!r) {
+        run->rows = VKD_NEW(&run->arena, vkd_row, run->result_counts[0]);
+        r = run->rows ? VKD_OK : VKD_E_MEMORY;
+    }
+    if (r) return r;
+    run->row_count = vkd__summary_rows(run->results, run->result_counts, run->seeds, run->rows);
+    return vkd__summary_write(run->ctx, run->desc.folder, run->recipe, run->seeds,
+                              vkd_device_name(run->device), run->rows, run->row_count);
+}
+
+uint32_t vkd_run_row_count(const vkd_run *run) {
+    return run->row_count;
+}
+
+const vkd_row *vkd_run_row(const vkd_run *run, uint32_t index) {
+    return &run->rows[index];
+}

@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "train/session.h"
+
+#include <string.h>
+
+#include "base/platform.h"
+#include "train/model_file.h"
+
+const char *vkd__session_path(vkd__session *s, const char *name, const char *suffix) {
+    return vkd__arena_format(&s->arena, "%s/%s%s", s->folder, name, suffix);
+}
+
+/* ---- The folder ---- */
+
+static vkd_result same_recipe(vkd__session *s, const char *path, const char *text) {
+    vkd__mapping file = {0};
+    const vkd_result r = vkd__map_file(s->ctx, path, &file);
+    if (r) return r;
+    const bool same = file.size == strlen(text) && !memcmp(file.bytes, text, file.size);
+    vkd__unmap_file(&file);
+    if (same) return VKD_OK;
+    return vkd__fail(s->ctx, VKD_E_RECIPE,
+                     "'%s' holds a run of another recipe, or of this one with other settings; give "
+                     "another --out, or start over with --force",
+                     s->folder);
+}
+
+static vkd_result open_folder(vkd__session *s, const char *text) {
+    vkd_result r = vkd__make_folder(s->ctx, s->folder);
+    const char *path = vkd__session_path(s, "recipe", ".yaml");
+    const char *checkpoint = vkd__session_path(s, "checkpoint", ".safetensors");
+    if (!r && (!path || !checkpoint)) r = VKD_E_MEMORY;
+    if (r) return r;
+    if (vkd__file_exists(path)) {
+        if (s->desc->resume) return same_recipe(s, path, text);
+        if (!s->desc->force)
+            return vkd__fail(s->ctx, VKD_E_FILE,
+                             "'%s' holds a run already; go on with --resume, start over with "
+                             "--force, or give another --out",
+                             s->folder);
+        if (vkd__file_exists(checkpoint) && remove(checkpoint))
+            return vkd__fail(s->ctx, VKD_E_FILE, "cannot remove '%s'", checkpoint);
+    }
+    const vkd__bytes whole = {text, strlen(text)};
+    return vkd__write_file(s->ctx, path, &whole, 1);
+}
+
+/* A folder says what it holds: the recipe with its own seed. */
+static vkd_result write_recipe(vkd__session *s) {
+    vkd_recipe own = *s->recipe;
+    own.options.seed = s->seed;
+    char *text = vkd_recipe_print(&own);
+    if (!text) return VKD_E_MEMORY;
+    s->hash = vkd__hash(VKD__HASH_SEED, text, strlen(text));
+    const vkd_result r = open_folder(s, text);
+    vkd_free_text(s->ctx, text);
+    return r;
+}
+
+/* ---- Data and models in the store ---- */
+
+static vkd_result set_normalisation(vkd__session *s) {
+    const vkd__recipe_data *d = &s->recipe->data;
+    if (d->plane_count > 1 && d->plane_count != s->data->channels)
+        return vkd__fail(s->ctx, VKD_E_RECIPE,
+                         "data: mean and std have %u values, samples %u planes",
+                         (unsigned)d->plane_count, (unsigned)s->data->channels);
+    s->batch = (vkd_batch_desc){.scale = 1.0f / 255.0f, .channels = d->plane_count};
+    memcpy(s->batch.mean, d->mean, sizeof s->batch.mean);
+    memcpy(s->batch.std, d->std, sizeof s->batch.std);
+    return VKD_OK;
+}
+
+/* Makes a group's parameters, with their start values: a plan closes the group. */
+static vkd_result declare(vkd__session *s, const vkd__recipe_model *m, const char *group,
+                          const char *split, uint32_t count) {
+    vkd_graph *graph = NULL;
+    vkd_plan *plan = NULL;
+    vkd_result r = vkd__graph_infer(s, m, group, split, count, 1, &graph);
+    if (!r) r = vkd_plan_create(graph, vkd_device_profile(s->device), &plan);
+    vkd_plan_destroy(plan);
+    vkd_graph_destroy(graph);
+    return r;
+}
+
+static vkd_result write_data(vkd__session *s) {
+    const size_t sample = (size_t)vkd_shape_count(s->data->sample);
+    vkd_result r = vkd_store_write(s->store, "data.train", s->data->train.bytes,
+                                   s->data->train.count * sample);
+    if (!r)
+        r = vkd_store_write(s->store, "data.test", s->data->test.bytes,
+                            s->data->test.count * sample);
+    return r;
+}
+
+static vkd_result load_models(vkd__session *s) {
+    const vkd_recipe *recipe = s->recipe;
+    vkd_result r = VKD_OK;
+    for (uint32_t i = 0; i < recipe->model_count && !r; i++)
+        if (recipe->models[i].load)
+            r = vkd__model_load(s->ctx, s->store, recipe->models[i].name, recipe->models[i].load,
+                                s->data->classes);
+    for (uint32_t i = 0; i < s->phase_count && !r; i++) {
+        if (!s->phases[i].shared) continue;
+        const char *path =
+            vkd__arena_format(&s->arena, "%s/%s.safetensors", s->shared_folder, s->phases[i].group);
+        r = path ? vkd__model_load(s->ctx, s->store, s->phases[i].group, path, s->data->classes)
+                 : VKD_E_MEMORY;
+    }
+    return r;
+}
+
+static vkd_result fill_store(vkd__session *s) {
+    vkd_result r = vkd_store_create(s->ctx, &s->store);
+    for (uint32_t i = 0; i < s->recipe->model_count && !r; i++) {
+        const vkd__recipe_model *m = &s->recipe->models[i];
+        r = declare(s, m, m->name, "data.train", s->data->train.count);
+        if (!r && !i) r = declare(s, m, m->name, "data.test", s->data->test.count);
+    }
+    for (uint32_t i = 0; i < s->phase_count && !r; i++)
+        if (s->phases[i].control)
+            r = declare(s, s->phases[i].model, s->phases[i].group, "data.train",
+                        s->data->train.count);
+    if (!r) r = write_data(s);
+    if (!r) r = load_models(s);
+    return r;
+}
+
+vkd_result vkd__session_create(vkd_ctx *ctx, vkd_device *device, const vkd_recipe *recipe,
+                               const vkd_run_desc *desc, const vkd__dataset *data,
+                               uint32_t seed_index, const char *folder, const char *shared_folder,
+                               vkd__session **out) {
+    *out = NULL;
+    vkd__session *s = vkd__alloc(ctx, 1, sizeof *s);
+    if (!s) return VKD_E_MEMORY;
+    *s = (vkd__session){.ctx = ctx,
+                        .device = device,
+                        .recipe = recipe,
+                        .desc = desc,
+                        .data = data,
+                        .seed = recipe->options.seed + seed_index,
+                        .seed_index = seed_index,
+                        .arena = {.ctx = ctx},
+                        .test_accuracy = -1};
+    const uint32_t limit = recipe->data.train_limit;
+    s->train_count = limit && limit < data->train.count ? limit : data->train.count;
+    s->folder = vkd__arena_format(&s->arena, "%s", folder);
+    s->shared_folder = shared_folder ? vkd__arena_format(&s->arena, "%s", shared_folder) : NULL;
+    vkd_result r = s->folder && (!shared_folder || s->shared_folder) ? VKD_OK : VKD_E_MEMORY;
+    if (!r) r = set_normalisation(s);
+    if (!r) r = vkd__phases_create(s);
+    if (!r) r = write_recipe(s);
+    if (!r) r = fill_store(s);
+    if (r) {
+        vkd__session_destroy(s);
+        return r;
+    }
+    *out = s;
+    return VKD_OK;
+}
+
+void vkd__session_destroy(vkd__session *s) {
+    if (!s) return;
+    vkd__metrics_close(s);
+    vkd_store_destroy(s->store);
+    vkd__arena_term(&s->arena);
+    vkd__free(s->ctx, s);
+}
+
+/* ---- Training ---- */
+
+/* What the loop needs and what is saved is said by s->phase and s->step alone, so that a run that
+ * is killed between two lines here goes on at the right place. */
+static vkd_result train_phase(vkd__session *s, bool restore) {
+    vkd__phase *p = &s->phases[s->phase];
+    vkd_result r = p->shared ? VKD_OK : vkd__loop(s, p, restore);
+    if (!r && !p->shared) r = vkd__model_save(s, p);
+    if (r) return r;
+    s->phase++;
+    s->step = 0;
+    s->sums = (vkd__sums){0};
+    s->test_accuracy = -1;
+    return vkd__checkpoint_write(s);
+}
+
+static vkd_result name_checkpoint(vkd__session *s, vkd_result r) {
+    const char *path = vkd__session_path(s, "checkpoint", ".safetensors");
+    const bool there = path && vkd__file_exists(path);
+    return vkd__fail(s->ctx, r, "%s; %s%s%s", vkd_ctx_error(s->ctx),
+                     there ? "the last checkpoint is '" : "no checkpoint was written yet",
+                     there ? path : "", there ? "', go on with --resume" : "");
+}
+
+vkd_result vkd__session_train(vkd__session *s) {
+    bool restore = false;
+    vkd_result r = VKD_OK;
+    if (s->desc->resume) r = vkd__checkpoint_read(s, &restore);
+    if (!r) r = vkd__metrics_open(s);
+    /* Between phases nothing but parameters was saved, and they are in the store already. Within
+     * one, the loop restores, after its graph has made the optimiser's state. */
+    if (!r && restore && !s->step) {
+        r = vkd__checkpoint_restore(s);
+        restore = false;
+    }
+    while (!r && s->phase < s->phase_count) {
+        r = train_phase(s, restore);
+        restore = false;
+    }
+    vkd__metrics_close(s);
+    if (r == VKD_E_DEVICE_LOST) r = name_checkpoint(s, r);
+    return r;
+}

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+/* One repetition of a recipe: one seed, one folder, one store. A session is a list of phases, each
+ * of which trains one group of parameters: a stage's model, or its control.
+ *
+ *   run.c         public: seeds, aggregation
+ *   session.c     phases, models, folder
+ *   graphs.c      the training and the evaluation graph
+ *   loop.c        steps in flight, logging, the guard
+ *   infer.c       a model's logits for a whole split
+ *   evaluate.c    the figures of the table
+ *   checkpoint.c  what resuming needs
+ *   metrics.c     metrics.jsonl */
+#ifndef VKD_SESSION_H
+#define VKD_SESSION_H
+
+#include <stdio.h>
+
+#include "train/order.h"
+#include "train/recipe.h"
+
+#define VKD__MAX_TERMS 16
+#define VKD__MAX_PHASES 64
+#define VKD__ROWS_A_PHASE 3 /* as trained, with the given shift, with the searched one */
+
+typedef struct vkd__term {
+    const char *name;
+    const vkd__loss_def *def;
+    const void *config;
+    float weight;
+    float tau;      /* start value, for losses with VKD__LOSS_TAU */
+    bool t_squared; /* the loss multiplies by tau^2 */
+} vkd__term;
+
+typedef struct vkd__phase {
+    const vkd__recipe_stage *stage;
+    const vkd__recipe_model *model;
+    const char *group; /* of its parameters: the model's name, or "<model>_control" */
+    bool control;
+    uint32_t teacher; /* model index, or VKD__NONE */
+    vkd__term terms[VKD__MAX_TERMS];
+    uint32_t term_count;
+    uint64_t steps, epoch_steps;
+    double seconds;   /* of training so far */
+    uint64_t skipped; /* steps that the guard left out */
+    bool shared;      /* trained by the session of the first seed: its values are loaded */
+} vkd__phase;
+
+/* Means of metrics.jsonl are over the steps since the last row; a checkpoint keeps them. */
+typedef struct vkd__sums {
+    uint64_t steps;
+    double loss, terms[VKD__MAX_TERMS];
+} vkd__sums;
+
+typedef struct vkd__session {
+    vkd_ctx *ctx;
+    vkd_device *device;
+    const vkd_recipe *recipe;
+    const vkd_run_desc *desc;
+    const vkd__dataset *data;
+    uint32_t train_count; /* samples of the training split that take part */
+    uint32_t seed, seed_index;
+    uint64_t hash; /* of the recipe with this seed */
+    vkd__arena arena;
+    const char *folder;
+    const char *shared_folder; /* of the first seed, or NULL */
+    vkd_batch_desc batch;
+    vkd_store *store;
+    vkd__phase *phases;
+    uint32_t phase_count;
+    /* Where it stands: what a checkpoint holds. */
+    uint32_t phase;
+    uint64_t step;
+    vkd__sums sums;
+    uint64_t metrics_bytes;
+    FILE *metrics;
+    double test_accuracy; /* newest, -1 before */
+} vkd__session;
+
+/* ---- session.c ---- */
+vkd_result vkd__session_create(vkd_ctx *ctx, vkd_device *device, const vkd_recipe *recipe,
+                               const vkd_run_desc *desc, const vkd__dataset *data,
+                               uint32_t seed_index, const char *folder, const char *shared_folder,
+                               vkd__session **out);
+void vkd__session_destroy(vkd__session *s);
+/* Trains what is left. */
+vkd_result vkd__session_train(vkd__session *s);
+/* "<folder>/<name><suffix>" in the session's arena; NULL: no memory. */
+const char *vkd__session_path(vkd__session *s, const char *name, const char *suffix);
+
+/* ---- phases.c ---- */
+vkd_result vkd__phases_create(vkd__session *s);
+
+/* ---- graphs.c ---- */
+/* Inputs "indices" (B) i32, "labels" (B) i32 where a loss wants them, "lr", "weight.<term>",
+ * "tau.<term>"; outputs "loss", "loss.<term>", "guard" (2). */
+vkd_result vkd__graph_train(const vkd__session *s, const vkd__phase *p, vkd_graph **out);
+/* Input "indices" (B) i32 into a split ("data.train" or "data.test"); output "logits" (B, V). */
+vkd_result vkd__graph_infer(const vkd__session *s, const vkd__recipe_model *m, const char *group,
+                            const char *split, uint32_t count, uint32_t batch, vkd_graph **out);
+/* The store tensor that holds a teacher's logits for the training split, (N, V). */
+void vkd__cache_name(const vkd__recipe_model *teacher, char *out, size_t size);
+
+/* ---- infer.c ---- */
+typedef struct vkd__infer {
+    vkd_ctx *ctx;
+    vkd_program *program;
+    uint32_t count, batch, classes;
+} vkd__infer;
+vkd_result vkd__infer_create(vkd__session *s, const vkd__recipe_model *m, const char *group,
+                             bool train_split, vkd__infer *out);
+void vkd__infer_destroy(vkd__infer *i);
+/* Logits of every sample of the split, (count, classes). */
+vkd_result vkd__infer_run(vkd__infer *i, float *logits);
+
+/* ---- loop.c ---- */
+/* Trains a phase from s->step to its end. */
+vkd_result vkd__loop(vkd__session *s, vkd__phase *p, bool restore);
+
+/* ---- evaluate.c ---- */
+typedef struct vkd__result {
+    const char *label, *model;
+    uint64_t parameters;
+    uint32_t tests;
+    double accuracy, errors, kl, agreement, omitted_recall, seconds, shift;
+    bool shared;
+} vkd__result;
+/* rows has room for VKD__ROWS_A_PHASE per phase and one per model. */
+vkd_result vkd__evaluate(vkd__session *s, vkd__result *rows, uint32_t *count);
+uint32_t vkd__correct_count(const float *logits, const int32_t *labels, uint32_t rows,
+                            uint32_t classes);
+
+/* ---- checkpoint.c ---- */
+vkd_result vkd__checkpoint_write(vkd__session *s);
+/* Reads where the session stands. *found is false when the folder has none. */
+vkd_result vkd__checkpoint_read(vkd__session *s, bool *found);
+/* Writes every tensor of the checkpoint into the store, where they must all be. */
+vkd_result vkd__checkpoint_restore(vkd__session *s);
+
+/* ---- metrics.c ---- */
+/* Opens metrics.jsonl, cut to s->metrics_bytes. */
+vkd_result vkd__metrics_open(vkd__session *s);
+vkd_result vkd__metrics_step(vkd__session *s, const vkd_progress *p);
+vkd_result vkd__metrics_epoch(vkd__session *s, const vkd__phase *p, uint64_t epoch,
+                              double accuracy);
+void vkd__metrics_close(vkd__session *s);
+
+/* ---- model_file.c ---- */
+/* "<folder>/<group>.safetensors": parameters without the group's name, and what eval and infer need
+ * to build the model again. */
+vkd_result vkd__model_save(vkd__session *s, const vkd__phase *p);
+
+#endif
