@@ -127,6 +127,10 @@ struct vkd_plan {
     vkd_plan_info info;
 };
 
+/* The built-in profile that suits a vendor's devices (VkPhysicalDeviceProperties::vendorID), to be
+ * clamped to what the device reports; the generic one for a vendor without a row. Never NULL. */
+const vkd_profile *vkd__profile_for_vendor(uint32_t vendor_id, bool cpu);
+
 /* ---- What an op's `lower` may call ---- */
 
 struct vkd__lower {

@@ -40,7 +40,10 @@ static bool infer(vkd_graph *g, vkd__node *n) {
 static bool lower_squares(vkd__lower *l, const vkd__node *n, uint32_t scratch, uint64_t total) {
     const uint64_t chunk = 4 * VKD_SQUARES_CHUNK;
     const uint64_t window = vkd__window_elements(l->profile, sizeof(float)) / chunk * chunk;
-    VKD_ASSERT(window > 0); /* every device binds 16 KiB */
+    if (!window)
+        return vkd__lower_fail(
+            l, VKD_E_SHAPE, "a binding of %llu bytes does not hold %llu elements",
+            (unsigned long long)l->profile->max_binding, (unsigned long long)chunk);
     for (uint64_t at = 0; at < total; at += window) {
         const uint64_t part = total - at < window ? total - at : window;
         const uint64_t chunks = vkd__div_up(part, chunk);
