@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What the commands share. Each command is one file, cli/<name>.c, and one line in main.c's table.
+ */
+#ifndef VKD_CLI_H
+#define VKD_CLI_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "base/base.h"
+
+typedef struct cli_command {
+    const char *name;
+    const char *arguments; /* "RECIPE [OPTIONS]" */
+    const char *summary;   /* one line for the list of commands */
+    const char *help;      /* what it does, in a paragraph or two; options are appended */
+    vkd_result (*run)(vkd_ctx *ctx, int count, char **words);
+    const struct cli_option *(*options)(size_t *count); /* for the help text */
+} cli_command;
+
+extern const cli_command cli_run, cli_eval, cli_plan, cli_list, cli_doctor, cli_selftest, cli_loss,
+    cli_infer, cli_bench;
+
+/* ---- Options ---- */
+
+#define CLI_MANY 64
+
+typedef struct cli_words {
+    const char *v[CLI_MANY];
+    size_t count;
+} cli_words;
+
+typedef enum cli_kind {
+    CLI_FLAG, /* bool */
+    CLI_TEXT, /* const char * */
+    CLI_U32,  /* uint32_t */
+    CLI_MORE  /* cli_words: may be given again and again */
+} cli_kind;
+
+typedef struct cli_option {
+    const char *name; /* "--device" */
+    cli_kind kind;
+    size_t offset;         /* into the command's struct of options */
+    const char *parameter; /* "D", for the help text; NULL for a flag */
+    const char *help;
+} cli_option;
+
+/* Reads words into the struct `into`; what is no option goes to `rest`. "--name value" and
+ * "--name=value" both work; "--" ends the options. Errors: VKD_E_ARGUMENT, with the nearest option.
+ */
+vkd_result cli_parse(vkd_ctx *ctx, const cli_option *options, size_t count, void *into,
+                     cli_words *rest, int word_count, char **words);
+
+/* ---- Output ---- */
+
+/* Columns that fit their contents; numbers to the right. The first row is the heading. */
+typedef struct cli_table {
+    vkd_ctx *ctx;
+    char ***rows;
+    size_t row_count, row_capacity;
+    size_t columns;
+} cli_table;
+
+/* One row: `columns` texts, copied. */
+void cli_table_row(cli_table *t, const char *const *cells);
+void cli_table_print(const cli_table *t, FILE *out);
+void cli_table_term(cli_table *t);
+
+/* Opens the device that --device or VKD_DEVICE names. */
+vkd_result cli_open_device(vkd_ctx *ctx, const char *choice, vkd_device **out);
+
+#endif

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+/* vkdistill list: the registers, as a person reads them. */
+#include <jansson.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "data/dataset.h"
+#include "losses/loss.h"
+#include "models/model.h"
+#include "ops/op.h"
+
+typedef struct list_options {
+    bool json;
+} list_options;
+
+static const cli_option options[] = {
+    {"--json", CLI_FLAG, offsetof(list_options, json), NULL, "as JSON"},
+};
+
+static const cli_option *get_options(size_t *count) {
+    *count = VKD_COUNT(options);
+    return options;
+}
+
+/* One registered thing: the parts that any of them may have. */
+typedef struct item {
+    const char *name, *summary, *paper, *formula;
+    const vkd__field *fields;
+    size_t field_count;
+} item;
+
+static item loss_at(size_t i) {
+    const vkd__loss_def *d = vkd__losses[i];
+    return (item){d->name, d->summary, d->paper, d->formula, d->fields, d->field_count};
+}
+static item op_at(size_t i) {
+    return (item){.name = vkd__ops[i]->name, .summary = vkd__ops[i]->summary};
+}
+static item model_at(size_t i) {
+    const vkd__model_def *d = vkd__models[i];
+    return (item){d->name, d->summary, d->paper, NULL, d->fields, d->field_count};
+}
+static item dataset_at(size_t i) {
+    const vkd__dataset_def *d = vkd__datasets[i];
+    return (item){d->name, d->summary, NULL, NULL, d->fields, d->field_count};
+}
+
+static const char *range_text(const vkd__field *f, char *text, size_t size) {
+    if (f->type == VKD__FIELD_ENUM) return f->words;
+    if (f->type == VKD__FIELD_BOOL) return "true|false";
+    if (f->type == VKD__FIELD_TEXT) return "text";
+    snprintf(text, size, "%s%g to %g", f->type == VKD__FIELD_U32S ? "list, each " : "", f->low,
+             f->high);
+    return text;
+}
+
+static void print_item(const item *it) {
+    printf("%s\n    %s\n", it->name, it->summary ? it->summary : "");
+    if (it->formula) printf("    %s\n", it->formula);
+    if (it->paper) printf("    %s\n", it->paper);
+    for (size_t i = 0; i < it->field_count; i++) {
+        char range[64];
+        const vkd__field *f = &it->fields[i];
+        printf("      %-16s %-12s %s (%s)\n", f->name, f->preset && *f->preset ? f->preset : "-",
+               f->help, range_text(f, range, sizeof range));
+    }
+}
+
+static json_t *item_json(const item *it) {
+    json_t *fields = json_array();
+    for (size_t i = 0; i < it->field_count; i++) {
+        char range[64];
+        const vkd__field *f = &it->fields[i];
+        json_array_append_new(fields, json_pack("{s:s, s:s*, s:s, s:s}", "name", f->name, "default",
+                                                f->preset, "range",
+                                                range_text(f, range, sizeof range), "help",
+                                                f->help));
+    }
+    return json_pack("{s:s, s:s*, s:s*, s:s*, s:o}", "name", it->name, "summary", it->summary,
+                     "paper", it->paper, "formula", it->formula, "fields", fields);
+}
+
+static vkd_result run(vkd_ctx *ctx, int count, char **words) {
+    const struct {
+        const char *name;
+        size_t count;
+        item (*at)(size_t i);
+    } registers[] = {
+        {"losses", vkd__loss_count, loss_at},
+        {"ops", vkd__op_count, op_at},
+        {"models", vkd__model_count, model_at},
+        {"datasets", vkd__dataset_count, dataset_at},
+    };
+    list_options o = {0};
+    cli_words rest = {0};
+    const vkd_result r = cli_parse(ctx, options, VKD_COUNT(options), &o, &rest, count, words);
+    if (r) return r;
+    const char *names[VKD_COUNT(registers)];
+    for (size_t i = 0; i < VKD_COUNT(registers); i++) {
+        names[i] = registers[i].name;
+        if (rest.count != 1 || strcmp(rest.v[0], names[i]) != 0) continue;
+        json_t *all = o.json ? json_array() : NULL;
+        for (size_t k = 0; k < registers[i].count; k++) {
+            const item it = registers[i].at(k);
+            if (o.json) json_array_append_new(all, item_json(&it));
+            else print_item(&it);
+        }
+        if (o.json) json_dumpf(all, stdout, JSON_INDENT(2));
+        json_decref(all);
+        return VKD_OK;
+    }
+    const char *near = rest.count ? vkd__nearest(rest.v[0], names, VKD_COUNT(names)) : NULL;
+    return vkd__fail(ctx, VKD_E_ARGUMENT, "list what? losses, ops, models or datasets%s%s%s",
+                     near ? "; did you mean '" : "", near ? near : "", near ? "'" : "");
+}
+
+const cli_command cli_list = {
+    .name = "list",
+    .arguments = "losses|ops|models|datasets",
+    .summary = "what recipes may name, with formulas, sources and defaults",
+    .help = "Lists what there is. For each: what it is, its formula and source, and its settings with\n"
+            "default, meaning and range.",
+    .run = run,
+    .options = get_options,
+};
