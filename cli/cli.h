@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What the commands share. Each command is one file, cli/<name>.c, and one line in main.c's table.
+/* What the commands share. Each command is one file, cli/<name>.c, and one line of
+ * commands.def.
  */
 #ifndef VKD_CLI_H
 #define VKD_CLI_H
@@ -18,8 +19,9 @@ typedef struct cli_command {
     const struct cli_option *(*options)(size_t *count); /* for the help text */
 } cli_command;
 
-extern const cli_command cli_run, cli_eval, cli_plan, cli_list, cli_doctor, cli_selftest, cli_loss,
-    cli_infer, cli_bench;
+#define CLI_COMMAND(name) extern const cli_command cli_##name;
+#include "cli/commands.def"
+#undef CLI_COMMAND
 
 /* ---- Options ---- */
 

@@ -71,10 +71,9 @@ static json_t *item_json(const item *it) {
     for (size_t i = 0; i < it->field_count; i++) {
         char range[64];
         const vkd__field *f = &it->fields[i];
-        json_array_append_new(fields, json_pack("{s:s, s:s*, s:s, s:s}", "name", f->name, "default",
-                                                f->preset, "range",
-                                                range_text(f, range, sizeof range), "help",
-                                                f->help));
+        json_array_append_new(
+            fields, json_pack("{s:s, s:s*, s:s, s:s}", "name", f->name, "default", f->preset,
+                              "range", range_text(f, range, sizeof range), "help", f->help));
     }
     return json_pack("{s:s, s:s*, s:s*, s:s*, s:o}", "name", it->name, "summary", it->summary,
                      "paper", it->paper, "formula", it->formula, "fields", fields);
@@ -102,8 +101,10 @@ static vkd_result run(vkd_ctx *ctx, int count, char **words) {
         json_t *all = o.json ? json_array() : NULL;
         for (size_t k = 0; k < registers[i].count; k++) {
             const item it = registers[i].at(k);
-            if (o.json) json_array_append_new(all, item_json(&it));
-            else print_item(&it);
+            if (o.json)
+                json_array_append_new(all, item_json(&it));
+            else
+                print_item(&it);
         }
         if (o.json) json_dumpf(all, stdout, JSON_INDENT(2));
         json_decref(all);
@@ -118,8 +119,9 @@ const cli_command cli_list = {
     .name = "list",
     .arguments = "losses|ops|models|datasets",
     .summary = "what recipes may name, with formulas, sources and defaults",
-    .help = "Lists what there is. For each: what it is, its formula and source, and its settings with\n"
-            "default, meaning and range.",
+    .help =
+        "Lists what there is. For each: what it is, its formula and source, and its settings with\n"
+        "default, meaning and range.",
     .run = run,
     .options = get_options,
 };

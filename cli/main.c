@@ -4,10 +4,11 @@
 
 #include "cli/cli.h"
 
+#define CLI_COMMAND(name) &cli_##name,
 static const cli_command *const commands[] = {
-    &cli_run,      &cli_eval, &cli_plan,  &cli_list,  &cli_doctor,
-    &cli_selftest, &cli_loss, &cli_infer, &cli_bench,
+#include "cli/commands.def"
 };
+#undef CLI_COMMAND
 
 static void show(void *user, vkd_log_level level, const char *message) {
     (void)user;
