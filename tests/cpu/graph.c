@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "support/support.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "graph/graph.h"
+#include "ops/op.h"
+
+typedef struct fixture {
+    vkd_ctx *ctx;
+    vkd_store *store;
+    vkd_graph *g;
+} fixture;
+
+static int setup(void **state) {
+    fixture *f = test_calloc(1, sizeof *f);
+    f->ctx = test_ctx();
+    assert_int_equal(vkd_store_create(f->ctx, &f->store), VKD_OK);
+    assert_int_equal(vkd_graph_create(f->ctx, f->store, &(vkd_graph_desc){.seed = 5}, &f->g),
+                     VKD_OK);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state) {
+    fixture *f = *state;
+    vkd_graph_destroy(f->g);
+    vkd_store_destroy(f->store);
+    vkd_ctx_destroy(f->ctx);
+    test_free(f);
+    return 0;
+}
+
+static void the_first_mistake_is_kept_and_names_op_and_tensors(void **state) {
+    const fixture *f = *state;
+    const vkd_tensor a = vkd_input(f->g, "a", VKD_F32, VKD_SHAPE(2, 3));
+    const vkd_tensor b = vkd_input(f->g, "b", VKD_F32, VKD_SHAPE(4, 5));
+    const vkd_tensor wrong = vkd_add(f->g, a, b);
+    assert_int_equal(wrong.id, 0);
+    assert_int_equal(vkd_relu(f->g, wrong).id, 0); /* and nobody had to check in between */
+    vkd_input(f->g, "a", VKD_F32, VKD_SHAPE(1));   /* a second mistake */
+    assert_int_equal(vkd_graph_status(f->g), VKD_E_SHAPE);
+    assert_non_null(strstr(f->g->error, "'a'"));
+    assert_non_null(strstr(f->g->error, "'b'"));
+    assert_non_null(strstr(f->g->error, "(2, 3)"));
+}
+
+static void a_name_is_given_once(void **state) {
+    const fixture *f = *state;
+    vkd_input(f->g, "x", VKD_F32, VKD_SHAPE(2));
+    assert_int_equal(vkd_input(f->g, "x", VKD_F32, VKD_SHAPE(2)).id, 0);
+    assert_int_equal(vkd_graph_status(f->g), VKD_E_ARGUMENT);
+}
+
+static void two_graphs_share_a_parameter_of_one_shape_only(void **state) {
+    const fixture *f = *state;
+    vkd_graph *other = NULL;
+    assert_int_equal(vkd_graph_create(f->ctx, f->store, NULL, &other), VKD_OK);
+    assert_int_not_equal(vkd_param(f->g, "m.w", VKD_SHAPE(2, 3), NULL).id, 0);
+    assert_int_not_equal(vkd_param(other, "m.w", VKD_SHAPE(2, 3), NULL).id, 0);
+    assert_int_equal(vkd_store_count(f->store), 1);
+    assert_int_equal(vkd_param(other, "m.w", VKD_SHAPE(3, 2), NULL).id, 0);
+    assert_int_equal(vkd_graph_status(other), VKD_E_SHAPE);
+    vkd_graph_destroy(other);
+}
+
+static void a_group_is_laid_out_with_padding_and_undecayed_members_last(void **state) {
+    const fixture *f = *state;
+    vkd_param(f->g, "m.b", VKD_SHAPE(3), &(vkd_init){.no_decay = true});
+    vkd_param(f->g, "m.w", VKD_SHAPE(70), NULL);
+    const vkd_tensor flat = vkd__group_flat(f->g, "m");
+    assert_int_equal(vkd_shape_count(vkd_tensor_shape(f->g, flat)), 128 + 64);
+    assert_int_equal(f->store->entries[vkd__store_find(f->store, "m.w")].offset, 0);
+    assert_int_equal(f->store->entries[vkd__store_find(f->store, "m.b")].offset, 128 * 4);
+    assert_int_equal(f->store->entries[vkd__store_find(f->store, "m")].decay_count, 128);
+    assert_int_equal(vkd_param(f->g, "m.late", VKD_SHAPE(1), NULL).id, 0);
+}
+
+static void start_values_depend_on_seed_and_name_after_the_dot(void **state) {
+    const fixture *f = *state;
+    const vkd_init normal = {.kind = VKD_INIT_NORMAL, .value = 2};
+    float a[4000], b[4000], c[4000];
+    vkd__init_values(&normal, VKD_SHAPE(40, 100), 1, "student.w", a);
+    vkd__init_values(&normal, VKD_SHAPE(40, 100), 1, "control.w", b);
+    vkd__init_values(&normal, VKD_SHAPE(40, 100), 2, "student.w", c);
+    assert_memory_equal(a, b, sizeof a);
+    assert_memory_not_equal(a, c, sizeof a);
+    double sum = 0, squares = 0;
+    for (int i = 0; i < 4000; i++) {
+        sum += (double)a[i];
+        squares += (double)a[i] * (double)a[i];
+    }
+    /* Five standard errors: 2/sqrt(4000) and 2*4/sqrt(2*4000). */
+    assert_true(fabs(sum / 4000) < 5 * 0.0316);
+    assert_true(fabs(squares / 4000 - 4) < 5 * 0.0894);
+    (void)f;
+}
+
+static void uniform_start_values_keep_their_bounds(void **state) {
+    (void)state;
+    const struct {
+        vkd_init init;
+        double bound;
+    } kinds[] = {
+        {{.kind = VKD_INIT_XAVIER_UNIFORM}, sqrt(6.0 / (100 + 40))},
+        {{.kind = VKD_INIT_KAIMING_UNIFORM, .gain = 2}, 2 * sqrt(3.0 / 100)},
+        {{.kind = VKD_INIT_FAN_IN_UNIFORM}, 0.1},
+        {{.kind = VKD_INIT_FAN_IN_UNIFORM, .fan_in = 25}, 0.2},
+        {{.kind = VKD_INIT_UNIFORM, .value = 0.5f}, 0.5},
+    };
+    for (size_t k = 0; k < VKD_COUNT(kinds); k++) {
+        float v[4000];
+        double most = 0;
+        vkd__init_values(&kinds[k].init, VKD_SHAPE(40, 100), 3, "m.w", v);
+        for (int i = 0; i < 4000; i++)
+            most = fmax(most, fabs((double)v[i]));
+        assert_true(most <= kinds[k].bound * 1.000001 && most > kinds[k].bound * 0.99);
+    }
+}
+
+static void store_values_go_in_and_out_before_there_is_a_device(void **state) {
+    const fixture *f = *state;
+    vkd_param(f->g, "m.w", VKD_SHAPE(3), &(vkd_init){.kind = VKD_INIT_CONSTANT, .value = 7});
+    vkd_param(f->g, "m.v", VKD_SHAPE(2), NULL);
+    float v[3] = {0};
+    assert_int_equal(vkd_store_read(f->store, "m.w", v, sizeof v), VKD_OK);
+    assert_true(v[0] == 7.0f && v[2] == 7.0f);
+    const float written[2] = {1, 2};
+    assert_int_equal(vkd_store_write(f->store, "m.v", written, sizeof written), VKD_OK);
+    assert_int_equal(vkd_store_read(f->store, "m.v", v, 8), VKD_OK);
+    assert_true(v[0] == 1.0f && v[1] == 2.0f);
+    assert_int_equal(vkd_store_read(f->store, "m.v", v, 12), VKD_E_ARGUMENT);
+    assert_int_equal(vkd_store_read(f->store, "m.none", v, 12), VKD_E_ARGUMENT);
+}
+
+/* d/dw of sum(relu(w) * w + w), by hand: 2w + 1 where w > 0, else 1. Three readers of w. */
+static void gradients_of_several_readers_are_summed(void **state) {
+    const fixture *f = *state;
+    const vkd_tensor w = vkd_param(f->g, "m.w", VKD_SHAPE(3), NULL);
+    const vkd_tensor y = vkd_add(f->g, vkd_mul(f->g, vkd_relu(f->g, w), w), w);
+    const vkd_tensor loss = vkd_sum(f->g, y, VKD_ALL_AXES, false);
+    vkd_tensor dw;
+    vkd_backward(f->g, loss, &w, 1, &dw);
+    vkd__host *h = NULL;
+    assert_int_equal(vkd__host_create(f->g, &h), VKD_OK);
+    double *v = vkd__host_values(h, w);
+    v[0] = 3;
+    v[1] = -2;
+    v[2] = 0.5;
+    vkd__host_run(h);
+    const double *got = vkd__host_values(h, dw);
+    assert_true(got[0] == 7 && got[1] == 1 && got[2] == 2);
+    vkd__host_destroy(h);
+}
+
+static void a_parameter_out_of_reach_gets_zeros_and_a_stopped_one_too(void **state) {
+    const fixture *f = *state;
+    const vkd_tensor w = vkd_param(f->g, "m.w", VKD_SHAPE(2), NULL);
+    const vkd_tensor v = vkd_param(f->g, "m.v", VKD_SHAPE(2), NULL);
+    const vkd_tensor u = vkd_param(f->g, "m.u", VKD_SHAPE(2), NULL);
+    const vkd_tensor y = vkd_add(f->g, w, vkd_stop_gradient(f->g, v));
+    const vkd_tensor of[] = {w, v, u};
+    vkd_tensor d[3];
+    vkd_backward(f->g, vkd_sum(f->g, y, VKD_ALL_AXES, false), of, 3, d);
+    vkd__host *h = NULL;
+    assert_int_equal(vkd__host_create(f->g, &h), VKD_OK);
+    vkd__host_run(h);
+    assert_true(vkd__host_values(h, d[0])[0] == 1);
+    assert_true(vkd__host_values(h, d[1])[0] == 0);
+    assert_true(vkd__host_values(h, d[2])[1] == 0);
+    vkd__host_destroy(h);
+}
+
+static void a_loss_that_is_no_scalar_is_refused(void **state) {
+    const fixture *f = *state;
+    const vkd_tensor w = vkd_param(f->g, "m.w", VKD_SHAPE(2), NULL);
+    vkd_tensor d;
+    vkd_backward(f->g, w, &w, 1, &d);
+    assert_int_equal(vkd_graph_status(f->g), VKD_E_SHAPE);
+    assert_non_null(strstr(f->g->error, "m.w"));
+}
+
+static void a_group_gradient_lies_as_the_group_does(void **state) {
+    const fixture *f = *state;
+    const vkd_tensor b = vkd_param(f->g, "m.b", VKD_SHAPE(3), &(vkd_init){.no_decay = true});
+    const vkd_tensor w = vkd_param(f->g, "m.w", VKD_SHAPE(70), NULL);
+    const vkd_tensor loss = vkd_add(f->g, vkd_scale(f->g, vkd_sum(f->g, w, VKD_ALL_AXES, false), 2),
+                                    vkd_scale(f->g, vkd_sum(f->g, b, VKD_ALL_AXES, false), 3));
+    const vkd_tensor grad = vkd_gradient(f->g, loss, "m");
+    vkd__host *h = NULL;
+    assert_int_equal(vkd__host_create(f->g, &h), VKD_OK);
+    vkd__host_run(h);
+    const double *d = vkd__host_values(h, grad);
+    assert_true(d[0] == 2 && d[69] == 2 && d[70] == 0 && d[127] == 0);
+    assert_true(d[128] == 3 && d[130] == 3 && d[131] == 0 && d[191] == 0);
+    vkd__host_destroy(h);
+}
+
+int main(void) {
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        T(the_first_mistake_is_kept_and_names_op_and_tensors),
+        T(a_name_is_given_once),
+        T(two_graphs_share_a_parameter_of_one_shape_only),
+        T(a_group_is_laid_out_with_padding_and_undecayed_members_last),
+        T(start_values_depend_on_seed_and_name_after_the_dot),
+        T(uniform_start_values_keep_their_bounds),
+        T(store_values_go_in_and_out_before_there_is_a_device),
+        T(gradients_of_several_readers_are_summed),
+        T(a_parameter_out_of_reach_gets_zeros_and_a_stopped_one_too),
+        T(a_loss_that_is_no_scalar_is_refused),
+        T(a_group_gradient_lies_as_the_group_does),
+    };
+    return cmocka_run_group_tests_name("graph", tests, NULL, NULL);
+}
