@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Compiles shaders/*.comp to SPIR-V, checks it, and embeds it as vkd__kernels. A file's existence
-# registers it; a line "//! direct -DVKD_DIRECT" in it asks for a variant "<file>.direct" compiled
+# registers it, under its name without .comp; a line "//! direct -DVKD_DIRECT" in it asks for a variant "<file>.direct" compiled
 # with those flags.
 find_program(GLSLC glslc REQUIRED)
 find_program(SPIRV_VAL spirv-val REQUIRED)
@@ -13,7 +13,7 @@ function(vkd_embed_shaders output)
   set(table "")
   set(compiled "")
   foreach(shader IN LISTS shaders)
-    get_filename_component(base ${shader} NAME_WE)
+    get_filename_component(base ${shader} NAME_WLE)
     set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${shader})
     file(STRINGS ${shader} lines REGEX "^//! ")
     foreach(line IN ITEMS "//! -" ${lines})

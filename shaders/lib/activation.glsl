@@ -64,7 +64,7 @@ vec4 sigmoid4(vec4 x) {
 }
 
 vec4 act(uint kind, vec4 x) {
-    if (kind == ACT_RELU) return max(x, vec4(0.0));
+    if (kind == ACT_RELU) return mix(x, vec4(0.0), lessThan(x, vec4(0.0))); // keeps a NaN, max may not
     if (kind == ACT_GELU) return x * normal_cdf(x);
     if (kind == ACT_SILU) return x * sigmoid4(x);
     if (kind == ACT_TANH) return tanh4(x);
