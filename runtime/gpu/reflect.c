@@ -120,9 +120,9 @@ static uint32_t size_of(const module *m, uint32_t type, int depth) {
 }
 
 static vkd__slot_kind texel_kind(const module *m, uint32_t type) {
-    const id_info *sampled = find(m, type);
-    if (opcode(sampled) != OP_TYPE_SAMPLED_IMAGE) return VKD__SLOT_NONE;
-    const id_info *image = find(m, sampled->op[2]);
+    /* From SPIR-V 1.6 on a texel buffer is no longer wrapped in a sampled image. */
+    const id_info *image = find(m, type);
+    if (opcode(image) == OP_TYPE_SAMPLED_IMAGE) image = find(m, image->op[2]);
     if (opcode(image) != OP_TYPE_IMAGE || image->op[3] != DIM_BUFFER) return VKD__SLOT_NONE;
     const id_info *texel = find(m, image->op[2]);
     if (opcode(texel) == OP_TYPE_FLOAT) return VKD__SLOT_TEXEL_FLOAT;
