@@ -11,8 +11,8 @@ static const cli_command *const commands[] = {
 };
 #undef CLI_COMMAND
 
-/* Remarks and warnings; the error that ends a command is printed once, at the end. A progress bar may
- * stand on the line, which the text then replaces. */
+/* Remarks and warnings; the error that ends a command is printed once, at the end. A progress bar
+ * may stand on the line, which the text then replaces. */
 static void show(void *user, vkd_log_level level, const char *message) {
     (void)user;
     if (level == VKD_LOG_ERROR) return;

@@ -71,9 +71,9 @@ static void add_row(cli_table *t, const vkd_row *row) {
 }
 
 static void print_table(vkd_ctx *ctx, const vkd_run *run) {
-    static const char *const heads[COLUMNS] = {
-        "",          "test accuracy", "test errors",       "parameters", "KL to teacher",
-        "agreement", "seconds",       "recall of omitted", "shift"};
+    static const char *const heads[COLUMNS] = {"",           "test accuracy",     "test errors",
+                                               "parameters", "KL to teacher",     "agreement",
+                                               "seconds",    "recall of omitted", "shift"};
     bool omitted = false;
     for (uint32_t i = 0; i < vkd_run_row_count(run); i++)
         omitted = omitted || isfinite(vkd_run_row(run, i)->omitted_recall.mean);

@@ -33,6 +33,8 @@ static vkd_result read_planes(vkd__reader *r, const vkd__tree *map, const char *
             vkd__fields_set(r->ctx, &field, 1, &out[i], item->where, key, text ? text : "");
         if (result) return result;
     }
+    for (uint32_t i = 1; i < 4 && items == 1; i++)
+        out[i] = out[0];
     return VKD_OK;
 }
 
