@@ -59,8 +59,14 @@ double loss_problem_reference(const loss_problem *p, double *ds) {
 }
 
 void loss_graph_init(loss_graph *lg, const loss_problem *p, loss_form form) {
+    vkd_ctx *own = test_ctx();
+    loss_graph_init_on(lg, p, form, own);
+    lg->own = own;
+}
+
+void loss_graph_init_on(loss_graph *lg, const loss_problem *p, loss_form form, vkd_ctx *ctx) {
     const vkd_shape shape = VKD_SHAPE(p->N, p->V);
-    *lg = (loss_graph){.ctx = test_ctx()};
+    *lg = (loss_graph){.ctx = ctx};
     assert_int_equal(vkd_store_create(lg->ctx, &lg->store), VKD_OK);
     assert_int_equal(vkd_graph_create(lg->ctx, lg->store, NULL, &lg->g), VKD_OK);
     vkd__loss_io io = {.student = vkd_param(lg->g, "net.logits", shape, NULL)};
@@ -82,7 +88,7 @@ void loss_graph_init(loss_graph *lg, const loss_problem *p, loss_form form) {
 void loss_graph_term(loss_graph *lg) {
     vkd_graph_destroy(lg->g);
     vkd_store_destroy(lg->store);
-    vkd_ctx_destroy(lg->ctx);
+    vkd_ctx_destroy(lg->own);
 }
 
 double loss_graph_host(const loss_graph *lg, const loss_problem *p, double *ds) {

@@ -28,7 +28,7 @@ double loss_problem_reference(const loss_problem *p, double *ds);
 typedef enum loss_form { LOSS_COMPOSED, LOSS_FUSED } loss_form;
 
 typedef struct loss_graph {
-    vkd_ctx *ctx;
+    vkd_ctx *ctx, *own; /* own: made with the graph, and destroyed with it */
     vkd_store *store;
     vkd_graph *g;
     vkd_tensor student, teacher, labels; /* parameter "net.logits", inputs "teacher" and "labels" */
@@ -37,6 +37,8 @@ typedef struct loss_graph {
 
 /* The loss times a setting "weight", which starts at 1, and its gradient. */
 void loss_graph_init(loss_graph *lg, const loss_problem *p, loss_form form);
+/* The same in a context that the caller has. */
+void loss_graph_init_on(loss_graph *lg, const loss_problem *p, loss_form form, vkd_ctx *ctx);
 void loss_graph_term(loss_graph *lg);
 /* Runs the graph's references on the host. */
 double loss_graph_host(const loss_graph *lg, const loss_problem *p, double *ds);
