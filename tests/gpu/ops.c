@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Every case of every registered op on the device, forward and backward, against the references: in
+ * both kernel variants, with every workgroup size that a profile may choose, and cut into windows
+ * as if the device could bind only a few kilobytes. One test for each op. */
+#include "support/support.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "check/check.h"
+#include "ops/op.h"
+
+typedef struct fixture {
+    vkd_ctx *ctx;
+    vkd_device *device;
+} fixture;
+
+static fixture shared;
+
+static int open_device(void **state) {
+    (void)state;
+    shared.ctx = test_ctx();
+    shared.device = test_device(shared.ctx);
+    return 0;
+}
+
+static int close_device(void **state) {
+    (void)state;
+    test_device_close(shared.device);
+    vkd_ctx_destroy(shared.ctx);
+    return 0;
+}
+
+/* The device's own profile with another choice of kernels and workgroups. */
+static vkd_profile variant(bool direct, uint32_t workgroup) {
+    vkd_profile p = *vkd_device_profile(shared.device);
+    p.direct = direct;
+    p.flat_workgroup = p.row_workgroup = workgroup;
+    return p;
+}
+
+static void check_all_cases(const vkd_op_def *op, const vkd_profile *p) {
+    for (uint32_t i = 0; i < op->case_count; i++)
+        if (vkd__check_case(shared.ctx, shared.device, p, op, i, NULL))
+            fail_msg("%s", vkd_ctx_error(shared.ctx));
+    assert_int_equal(vkd_device_validation_messages(shared.device), 0);
+}
+
+static void the_device_computes_what_the_reference_says(void **state) {
+    static const uint32_t workgroups[] = {32, 64, 128, 256};
+    for (size_t w = 0; w < VKD_COUNT(workgroups); w++)
+        for (int direct = 0; direct < 2; direct++) {
+            const vkd_profile p = variant(direct, workgroups[w]);
+            check_all_cases(*state, &p);
+        }
+}
+
+int main(void) {
+    struct CMUnitTest tests[256] = {{0}};
+    size_t count = 0;
+    const char *only = getenv("VKD_TEST_OP");
+    for (size_t i = 0; i < vkd__op_count && count < VKD_COUNT(tests); i++)
+        if (!only || !strcmp(only, vkd__ops[i]->name))
+            tests[count++] =
+                (struct CMUnitTest){.name = vkd__ops[i]->name,
+                                    .test_func = the_device_computes_what_the_reference_says,
+                                    .initial_state = (void *)vkd__ops[i]};
+    return _cmocka_run_group_tests("ops", tests, count, open_device, close_device);
+}
