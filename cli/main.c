@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/platform.h"
 #include "cli/cli.h"
 
 #define CLI_COMMAND(name) &cli_##name,
@@ -10,10 +11,13 @@ static const cli_command *const commands[] = {
 };
 #undef CLI_COMMAND
 
+/* Remarks and warnings; the error that ends a command is printed once, at the end. A progress bar
+ * may stand on the line, which the text then replaces. */
 static void show(void *user, vkd_log_level level, const char *message) {
     (void)user;
-    static const char *const words[] = {"error: ", "warning: ", ""};
-    fprintf(stderr, "vkdistill: %s%s\n", words[level], message);
+    if (level == VKD_LOG_ERROR) return;
+    fprintf(stderr, "%s%s%s\n", vkd__is_terminal(2) ? "\r\033[K" : "",
+            level == VKD_LOG_WARNING ? "vkdistill: warning: " : "", message);
 }
 
 /* Several results may share a code: they stand on one line. */
@@ -108,6 +112,10 @@ int main(int argc, char **argv) {
     }
     /* A full disk behind standard output is a failure like any other. */
     if (fflush(stdout) && !r) r = vkd__fail(ctx, VKD_E_FILE, "cannot write to standard output");
+    if (r) {
+        const char *text = vkd_ctx_error(ctx);
+        fprintf(stderr, "vkdistill: error: %s\n", *text ? text : vkd_result_text(r));
+    }
     vkd_ctx_destroy(ctx);
     return vkd_result_exit_code(r);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // w = w - lr * weight_decay * w; m = beta1 m + (1-beta1) g; v = beta2 v + (1-beta2) g^2;
-// w = w - lr * (m / bias1) / (sqrt(v) / sqrt(bias2) + eps), g = factor * gradient, bias = 1 - beta^t.
-// A factor of 0 changes nothing.
+// w = w - lr * (m / bias1) / (sqrt(v) / sqrt(bias2) + eps), with g = factor * gradient and
+// bias = 1 - beta^t. A factor of 0 changes nothing.
 //! direct -DVKD_DIRECT
 #version 450
 #extension GL_GOOGLE_include_directive : require

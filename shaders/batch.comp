@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// y[b,e] = (data[indices[b],e] * scale - mean[c]) / std[c], c = e / plane; zeros for an index outside
-// the data set. A launch handles the samples in its window of the data; the first writes the zeros.
-// One invocation makes four elements; they come from one word of the data where samples are ALIGNED.
+// y[b,e] = (data[indices[b],e] * scale - mean[c]) / std[c], c = e / plane; zeros for an index
+// outside the data set. A launch handles the samples in its window of the data; the first writes
+// the zeros. One invocation makes four elements; with ALIGNED samples they come from one word.
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #define VKD_GLSL
@@ -13,9 +13,10 @@ layout(constant_id = 0) const uint LOCAL_X = 64;
 layout(constant_id = 10) const uint ALIGNED = 0; // the sample's size is a multiple of four
 
 layout(push_constant) uniform Params { vkd_batch_params p; };
-layout(set = 0, binding = 0, std430) readonly restrict buffer Data { uint data[]; }; // (rows, sample_size)
-VKD_IN_INT(1, indices);                                                              // (B)
-VKD_OUT(2, y);                                                                       // (B, sample_size)
+// data (rows, sample_size), four bytes a word; indices (B); y (B, sample_size)
+layout(set = 0, binding = 0, std430) readonly restrict buffer Data { uint data[]; };
+VKD_IN_INT(1, indices);
+VKD_OUT(2, y);
 
 float normalise(uint byte, uint element) {
     const uint c = element / p.plane;

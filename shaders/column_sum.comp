@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Second of two steps to dgamma and dbeta: the sums over blocks, in order. Lanes beyond D hold zeros
-// and stay zeros.
+// Second of two steps to dgamma and dbeta: the sums over blocks, in order. Lanes beyond D hold
+// zeros and stay zeros.
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #define VKD_GLSL

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// y[i] = u[i] >= p ? x[i] / (1 - p) : 0, where u[i] is word i % 4 of Philox at counter i / 4 and the
-// step. The gradient is the same with dy for x.
+// y[i] = u[i] >= p ? x[i] / (1 - p) : 0, where u[i] is word i % 4 of Philox at counter i / 4 and
+// the step. The gradient is the same with dy for x.
 //! direct -DVKD_DIRECT
 #version 450
 #extension GL_GOOGLE_include_directive : require

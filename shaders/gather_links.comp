@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Chains equal indices: links[n] is the next position with the index of n, or N where there is none;
-// the top bit says that an earlier position has it too. Comparing all with all is cheap next to one
-// row of the table, and needs neither sorting nor atomics.
+// Chains equal indices: links[n] is the next position with the index of n, or N where there is
+// none; the top bit says that an earlier position has it too. Comparing all with all is cheap
+// next to one row of the table, and needs neither sorting nor atomics.
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #define VKD_GLSL

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // First of two steps to dgamma[d] = sum_n dy[n,d] h[n,d] and dbeta[d] = sum_n dy[n,d], h as in
-// layernorm.comp: the sums over blocks of p.block rows. One invocation makes four columns of a block.
+// layernorm.comp: the sums over blocks of p.block rows. One invocation makes four columns of one.
 //! direct -DVKD_DIRECT
 #version 450
 #extension GL_GOOGLE_include_directive : require

@@ -58,7 +58,8 @@ struct vkd_gather_params {
     vkd_u32 N, D, V, first, rows;
 };
 
-/* Samples of `sample_size` bytes, `plane` bytes in a channel; the window holds `rows` of V from `first`. */
+/* Samples of `sample_size` bytes, `plane` bytes in a channel; the window holds `rows` samples of V
+ * from `first` on. */
 struct vkd_batch_params {
     vkd_u32 count, sample_size, plane, V, first, rows;
     vkd_f32 scale;

@@ -191,8 +191,8 @@ static vkd_result shifted_row(table *t, const vkd__phase *p, const vkd__result *
         memcpy(raised, logits, count * sizeof *raised);
         for (uint32_t i = 0; search && i < omit->count; i++) {
             const float by =
-                best_shift(train, s->data->train.labels, s->train_count, classes, omit->v[i]);
-            shift(train, s->train_count, classes, omit->v[i], by);
+                best_shift(train, s->data->train.labels, s->data->train.count, classes, omit->v[i]);
+            shift(train, s->data->train.count, classes, omit->v[i], by);
             shift(raised, tests, classes, omit->v[i], by);
             sum += (double)by;
         }

@@ -42,7 +42,7 @@ static vkd_tensor teacher_logits(vkd_graph *g, const vkd__session *s, const vkd_
     char name[128];
     vkd__cache_name(m, name, sizeof name);
     const vkd_tensor table =
-        vkd_state(g, name, VKD_F32, VKD_SHAPE(s->train_count, s->data->classes));
+        vkd_state(g, name, VKD_F32, VKD_SHAPE(s->data->train.count, s->data->classes));
     return vkd_gather(g, table, indices);
 }
 

@@ -9,7 +9,7 @@ vkd_result vkd__infer_create(vkd__session *s, const vkd__recipe_model *m, const 
                              bool train_split, vkd__infer *out) {
     const vkd__split *split = train_split ? &s->data->train : &s->data->test;
     *out = (vkd__infer){.ctx = s->ctx, .classes = s->data->classes};
-    out->count = train_split ? s->train_count : split->count;
+    out->count = train_split ? s->data->train.count : split->count;
     out->batch =
         s->recipe->evaluation.batch < out->count ? s->recipe->evaluation.batch : out->count;
     vkd_graph *graph = NULL;

@@ -216,7 +216,7 @@ static void announce(const loop *l) {
 /* The teacher's logits for the whole split, once, into the store. */
 static vkd_result fill_cache(vkd__session *s, const vkd__phase *p) {
     const vkd__recipe_model *m = &s->recipe->models[p->teacher];
-    const size_t count = (size_t)s->train_count * s->data->classes;
+    const size_t count = (size_t)s->data->train.count * s->data->classes;
     float *logits = vkd__alloc(s->ctx, count, sizeof *logits);
     if (!logits) return VKD_E_MEMORY;
     char name[128];
@@ -249,7 +249,7 @@ static vkd_result open_loop(loop *l, bool restore) {
     if (!stream) return VKD_E_MEMORY;
     const vkd__u32s *omit = &stage->options.omit_classes;
     vkd_result r = vkd__order_init(s->ctx, &l->order, s->seed, stream, s->data->train.labels,
-                                   s->train_count, omit->v, omit->count);
+                                   s->data->train.count, omit->v, omit->count);
     if (!r) r = make_program(l);
     if (!r && restore) r = vkd__checkpoint_restore(s);
     if (!r && l->p->teacher != VKD__NONE && stage->options.teacher_logits == VKD__LOGITS_CACHED)

@@ -66,8 +66,9 @@ static void describe(const vkd__session *s, const vkd__recipe_model *m, pairs *p
     }
     vkd__text_add(&t, "%u", (unsigned)s->data->classes);
     add_pair(p, "classes", &t);
-    for (uint32_t i = 0; i < s->data->sample.axes; i++)
-        vkd__text_add(&t, "%s%u", i ? "," : "", (unsigned)s->data->sample.dim[i]);
+    vkd__u32s sample = {.count = s->data->sample.axes};
+    memcpy(sample.v, s->data->sample.dim, sizeof s->data->sample.dim);
+    vkd__fields_get(&(vkd__field){.name = "input", .type = VKD__FIELD_U32S}, &sample, &t);
     add_pair(p, "input", &t);
     add_planes(p, ctx, "scale", &s->batch.scale, 1);
     add_planes(p, ctx, "mean", s->batch.mean, s->batch.channels);

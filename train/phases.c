@@ -60,7 +60,7 @@ static vkd_result collect_terms(vkd__session *s, vkd__phase *p) {
 
 static uint32_t samples_of(const vkd__session *s, const vkd__u32s *omit) {
     uint32_t count = 0;
-    for (uint32_t i = 0; i < s->train_count; i++) {
+    for (uint32_t i = 0; i < s->data->train.count; i++) {
         bool out = false;
         for (uint32_t k = 0; k < omit->count; k++)
             out = out || (uint32_t)s->data->train.labels[i] == omit->v[k];

@@ -66,7 +66,6 @@ typedef struct vkd__recipe_data {
     vkd__part part;
     float mean[4], std[4];
     uint32_t plane_count; /* values given in mean and std; 1 stands for every plane */
-    uint32_t train_limit; /* only the first samples of the training split; 0: all */
 } vkd__recipe_data;
 
 typedef struct vkd__shift {
@@ -110,7 +109,6 @@ typedef struct vkd__table {
 vkd__table vkd__recipe_fields(void);
 vkd__table vkd__stage_fields(void);
 vkd__table vkd__evaluation_fields(void);
-vkd__table vkd__data_fields(void); /* of vkd__recipe_data, beside the data set's own */
 
 /* Hash of the text that vkd_recipe_print gives: what a checkpoint belongs to. 0: no memory. */
 uint64_t vkd__recipe_hash(const vkd_recipe *recipe);

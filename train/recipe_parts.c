@@ -6,20 +6,6 @@
 
 /* ---- data ---- */
 
-static const vkd__field data_fields[] = {
-    {.name = "train_limit",
-     .type = VKD__FIELD_U32,
-     .offset = offsetof(vkd__recipe_data, train_limit),
-     .low = 0,
-     .high = 4294967295.0,
-     .preset = "0",
-     .help = "use only the first samples of the training split; 0: all"},
-};
-
-vkd__table vkd__data_fields(void) {
-    return (vkd__table){data_fields, VKD_COUNT(data_fields)};
-}
-
 /* One number, or a list of one for each plane. */
 static vkd_result read_planes(vkd__reader *r, const vkd__tree *map, const char *key, double low,
                               float preset, float *out, uint32_t *count) {
@@ -47,11 +33,13 @@ static vkd_result read_planes(vkd__reader *r, const vkd__tree *map, const char *
             vkd__fields_set(r->ctx, &field, 1, &out[i], item->where, key, text ? text : "");
         if (result) return result;
     }
+    for (uint32_t i = 1; i < 4 && items == 1; i++)
+        out[i] = out[0];
     return VKD_OK;
 }
 
 vkd_result vkd__read_data(vkd__reader *r, const vkd__tree *root) {
-    static const char *const keys[] = {"format", "mean", "std", "train_limit", NULL};
+    static const char *const keys[] = {"format", "mean", "std", NULL};
     vkd__recipe_data *d = &r->recipe->data;
     const vkd__tree *map = NULL;
     const char *format = NULL;
@@ -69,7 +57,6 @@ vkd_result vkd__read_data(vkd__reader *r, const vkd__tree *root) {
     uint32_t means = 0, stds = 0;
     result = vkd__read_part(r, map, "data", keys, format, d->def->fields, d->def->field_count,
                             d->def->config_size, &d->part);
-    if (!result) result = vkd__read_fields(r, map, data_fields, VKD_COUNT(data_fields), d);
     if (!result) result = read_planes(r, map, "mean", -1e9, 0, d->mean, &means);
     if (!result) result = read_planes(r, map, "std", 1e-9, 1, d->std, &stds);
     if (!result && means != stds && means > 1 && stds > 1)

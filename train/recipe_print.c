@@ -81,8 +81,6 @@ char *vkd_recipe_print(const vkd_recipe *r) {
     print_part(&t, "  ", &r->data.part);
     print_planes(&t, "mean", r->data.mean, r->data.plane_count);
     print_planes(&t, "std", r->data.std, r->data.plane_count);
-    fields = vkd__data_fields();
-    print_fields(&t, "  ", fields.fields, fields.count, &r->data);
     vkd__text_add(&t, "models:\n");
     for (uint32_t i = 0; i < r->model_count; i++) {
         const vkd__recipe_model *m = &r->models[i];

@@ -142,8 +142,6 @@ vkd_result vkd__session_create(vkd_ctx *ctx, vkd_device *device, const vkd_recip
                         .seed_index = seed_index,
                         .arena = {.ctx = ctx},
                         .test_accuracy = -1};
-    const uint32_t limit = recipe->data.train_limit;
-    s->train_count = limit && limit < data->train.count ? limit : data->train.count;
     s->folder = vkd__arena_format(&s->arena, "%s", folder);
     s->shared_folder = shared_folder ? vkd__arena_format(&s->arena, "%s", shared_folder) : NULL;
     vkd_result r = s->folder && (!shared_folder || s->shared_folder) ? VKD_OK : VKD_E_MEMORY;

@@ -57,7 +57,6 @@ typedef struct vkd__session {
     const vkd_recipe *recipe;
     const vkd_run_desc *desc;
     const vkd__dataset *data;
-    uint32_t train_count; /* samples of the training split that take part */
     uint32_t seed, seed_index;
     uint64_t hash; /* of the recipe with this seed */
     vkd__arena arena;

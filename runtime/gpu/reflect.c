@@ -63,14 +63,22 @@ static const id_info *find(const module *m, uint32_t id) {
     return id < m->count ? &m->ids[id] : &none;
 }
 
+/* A workgroup size carries its constant's id twice: for local_size_x_id and for the name that the
+ * kernel gives it. */
+static vkd_result add_constant(module *m, uint32_t id) {
+    for (uint32_t i = 0; i < m->out->spec_count; i++)
+        if (m->out->spec_id[i] == id) return VKD_OK;
+    if (m->out->spec_count == VKD__MAX_SPEC) return refuse(m, "too many constants");
+    m->out->spec_id[m->out->spec_count++] = id;
+    return VKD_OK;
+}
+
 static vkd_result decorate(module *m, const uint32_t *op, uint32_t words) {
     if (words < 4 || op[1] >= m->count) return VKD_OK;
     id_info *i = &m->ids[op[1]];
     switch (op[2]) {
     case DECORATION_SPEC_ID:
-        if (m->out->spec_count == VKD__MAX_SPEC) return refuse(m, "too many constants");
-        m->out->spec_id[m->out->spec_count++] = op[3];
-        break;
+        return add_constant(m, op[3]);
     case DECORATION_ARRAY_STRIDE:
         i->stride = op[3];
         break;

@@ -82,13 +82,12 @@ static bool lower(vkd__lower *l, const vkd__node *n) {
     const uint64_t samples = vkd_tensor_shape(l->g, n->in[0]).dim[0];
     const uint64_t window = vkd__window_rows(l->profile, sample_size(l->g, n), samples);
     const uint64_t bytes = 4 * vkd_shape_count(vkd_tensor_shape(l->g, n->out[0]));
-    if (!window || bytes > l->profile->max_binding) {
+    if (!window || bytes > l->profile->max_binding)
         return vkd__lower_fail(l, VKD_E_SHAPE,
                                "samples of %llu bytes in a batch of %llu bytes exceed a binding of "
                                "%llu bytes on this device; use smaller batches",
                                (unsigned long long)sample_size(l->g, n), (unsigned long long)bytes,
                                (unsigned long long)l->profile->max_binding);
-    }
     for (uint64_t first = 0; first < samples; first += window) {
         const uint64_t rows = samples - first < window ? samples - first : window;
         if (!lower_window(l, n, first, rows)) return false;

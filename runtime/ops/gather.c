@@ -138,14 +138,12 @@ static bool lower_sums(vkd__lower *l, const vkd__node *n, const vkd__rows *table
 static bool grad_lower(vkd__lower *l, const vkd__node *n) {
     vkd__rows dy, table;
     if (!vkd__rows_of(l, n->in[0], &dy) || !vkd__rows_of(l, n->out[0], &table)) return false;
-    if (dy.rows_at_once < dy.rows) {
-        /* A chain may lead anywhere in dy, so dy must be one binding. */
+    if (dy.rows_at_once < dy.rows) /* a chain may lead anywhere in dy */
         return vkd__lower_fail(l, VKD_E_SHAPE,
-                               "%llu rows of %u elements exceed one binding of %llu bytes on "
-                               "this device; use smaller batches",
+                               "%llu rows of %u elements exceed one binding of %llu bytes on this "
+                               "device; use smaller batches",
                                (unsigned long long)dy.rows, dy.length,
                                (unsigned long long)l->profile->max_binding);
-    }
     const uint32_t scratch = vkd__scratch_add(l, dy.rows * sizeof(uint32_t));
     if (!lower_links(l, n, dy.rows, scratch)) return false;
     for (uint64_t row = 0; row < table.rows; row += table.rows_at_once)

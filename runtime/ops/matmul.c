@@ -250,13 +250,22 @@ static uint64_t smaller(uint64_t a, uint64_t b) {
     return a < b ? a : b;
 }
 
-static bool too_large(const vkd__lower *l, const vkd__node *n, bool direct) {
-    const matmul *p = n->params;
-    const uint64_t limit = l->profile->max_binding;
-    const uint64_t input_limit = direct ? 16 * l->profile->max_texels : limit;
-    const uint64_t a = batch_bytes(p->M, p->K, p->broadcast_a ? 1 : p->batch);
-    const uint64_t b = batch_bytes(p->N, p->K, p->broadcast_b ? 1 : p->batch);
-    return a > input_limit || b > input_limit || batch_bytes(p->M, p->N, p->batch) > limit;
+static bool refuse(vkd__lower *l, const matmul *p) {
+    return vkd__lower_fail(l, VKD_E_SHAPE,
+                           "a product of %u x %u x %u cannot be cut to fit into bindings of %llu "
+                           "bytes, the most on this device; make the batch or the layer smaller",
+                           p->M, p->N, p->K, (unsigned long long)l->profile->max_binding);
+}
+
+/* What an input binding may hold: the direct kernel reads through texel buffers. */
+static bool too_long(const vkd__lower *l, uint64_t bytes, bool direct) {
+    return bytes > (direct ? 16 * l->profile->max_texels : l->profile->max_binding);
+}
+
+static bool too_large(const vkd__lower *l, const matmul *p, bool direct) {
+    return too_long(l, batch_bytes(p->M, p->K, p->broadcast_a ? 1 : p->batch), direct) ||
+           too_long(l, batch_bytes(p->N, p->K, p->broadcast_b ? 1 : p->batch), direct) ||
+           batch_bytes(p->M, p->N, p->batch) > l->profile->max_binding;
 }
 
 /* Items of a batch that one launch may take: each item's matrices begin where a binding may. */
@@ -270,7 +279,10 @@ static bool lower_items(vkd__lower *l, const vkd__node *n, bool direct) {
     if (b) items = smaller(items, vkd__window_rows(l->profile, b, p->batch));
     /* The windows of all three must begin aligned: 64 items always do. */
     if (items < p->batch) items = items / 64 * 64;
-    for (uint64_t at = 0; items && at < p->batch; at += items) {
+    if (!items || (!a && too_long(l, batch_bytes(p->M, p->K, 1), direct)) ||
+        (!b && too_long(l, batch_bytes(p->N, p->K, 1), direct)))
+        return refuse(l, p);
+    for (uint64_t at = 0; at < p->batch; at += items) {
         const part q = {.push = {p->M, p->N, p->K, (uint32_t)smaller(items, p->batch - at),
                                  (uint32_t)(a / 4), (uint32_t)(b / 4), (uint32_t)(c / 4)},
                         .a_offset = at * a,
@@ -278,7 +290,7 @@ static bool lower_items(vkd__lower *l, const vkd__node *n, bool direct) {
                         .c_offset = at * c};
         if (!launch_part(l, n, &q, direct)) return false;
     }
-    return items != 0;
+    return true;
 }
 
 /* One large product: rows of C (and of A); for TN, runs of K, added up in order. */
@@ -290,7 +302,12 @@ static bool lower_rows(vkd__lower *l, const vkd__node *n, bool direct) {
     uint64_t rows = smaller(vkd__window_rows(l->profile, a_row, whole),
                             vkd__window_rows(l->profile, other_row, whole));
     if (rows < whole) rows = rows / 64 * 64;
-    for (uint64_t at = 0; rows && at < whole; at += rows) {
+    const bool rest = by_k ? batch_bytes(p->M, p->N, 1) > l->profile->max_binding
+                           : too_long(l, batch_bytes(p->N, p->K, 1), direct);
+    /* Partial sums can be added up, but not through an activation, and the bias belongs in once. */
+    const bool split = by_k && rows < whole && (p->activation || n->in[2].id);
+    if (!rows || rest || split) return refuse(l, p);
+    for (uint64_t at = 0; at < whole; at += rows) {
         const uint32_t count = (uint32_t)smaller(rows, whole - at);
         const part q = {.push = {by_k ? p->M : count, p->N, by_k ? count : p->K, 1, 0, 0, 0},
                         .a_offset = at * a_row,
@@ -299,7 +316,7 @@ static bool lower_rows(vkd__lower *l, const vkd__node *n, bool direct) {
                         .accumulate = by_k && at > 0};
         if (!launch_part(l, n, &q, direct)) return false;
     }
-    return rows != 0;
+    return true;
 }
 
 static bool lower(vkd__lower *l, const vkd__node *n) {
@@ -307,7 +324,7 @@ static bool lower(vkd__lower *l, const vkd__node *n) {
     const bool direct = vkd__direct(l, "matmul");
     const part all = {.push = {p->M, p->N, p->K, p->batch, p->broadcast_a ? 0 : p->M * p->K,
                                p->broadcast_b ? 0 : p->N * p->K, p->M * p->N}};
-    if (!too_large(l, n, direct)) return launch_part(l, n, &all, direct);
+    if (!too_large(l, p, direct)) return launch_part(l, n, &all, direct);
     return p->batch > 1 ? lower_items(l, n, direct) : lower_rows(l, n, direct);
 }
 

@@ -16,7 +16,7 @@ bool vkd__rows_of(vkd__lower *l, vkd_tensor t, vkd__rows *out) {
     if (out->rows_at_once) return true;
     return vkd__lower_fail(l, VKD_E_SHAPE,
                            "64 rows of '%s', %" PRIu64 " bytes each, do not fit into a binding of "
-                           "%" PRIu64 " bytes, the most on this device; make the last axis shorter",
+                           "%" PRIu64 " bytes, the most on this device; make its last axis shorter",
                            x->name, row_bytes, l->profile->max_binding);
 }
 

@@ -13,7 +13,7 @@ typedef struct vkd__rows {
     uint32_t length;
 } vkd__rows;
 
-/* The rows of a tensor's last axis. false, with the context's error set, when 64 rows do not fit
+/* The rows of a tensor's last axis. false, and the plan fails, when 64 rows do not fit
  * into a binding. */
 bool vkd__rows_of(vkd__lower *l, vkd_tensor t, vkd__rows *out);
 static inline uint64_t vkd__rows_count(const vkd__rows *r, uint64_t first) {

@@ -37,7 +37,8 @@ vec4 loss_log(vec4 r, vec4 a) {
                s2 * (1.0 / 5.0 +
                      s2 * (1.0 / 7.0 + s2 * (1.0 / 9.0 + s2 * (1.0 / 11.0 + s2 * (1.0 / 13.0)))))));
     const bvec4 is_near = lessThan(abs(a - 0.25), vec4(0.75));
-    return mix(log(max(r, vec4(1e-37))), near, is_near);
+    const vec4 far = log(mix(r, vec4(1e-37), lessThan(r, vec4(1e-37)))); // max() may swallow a NaN
+    return mix(far, near, is_near);
 }
 float loss_log(float r) {
     return loss_log(vec4(r), vec4(r - 1.0)).x;

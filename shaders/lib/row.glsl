@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rows: kernels that reduce over the last axis. ROW_LANES invocations share one row, LOCAL_X/ROW_LANES
-// rows lie side by side in a workgroup. ROW_LANES is a power of two that divides LOCAL_X: 1 for short
-// rows (no exchange at all), LOCAL_X for long ones. Base kernels exchange through a tree in shared
-// memory; direct ones (VKD_DIRECT) by shuffles, and there LOCAL_X is the subgroup's size wherever
-// ROW_LANES is not 1. In C, vkd__row_launch (ops/row.h) sets all of it.
+// Rows: kernels that reduce over the last axis. ROW_LANES invocations share one row, so that
+// LOCAL_X / ROW_LANES rows lie side by side in a workgroup. ROW_LANES is a power of two that
+// divides LOCAL_X: 1 for short rows (no exchange at all), LOCAL_X for long ones. Base kernels
+// exchange through a tree in shared memory; direct ones (VKD_DIRECT) by shuffles, and there
+// LOCAL_X is the subgroup's size wherever ROW_LANES is not 1. In C, vkd__row_launch (ops/row.h)
+// sets all of it.
 //
-// A kernel includes io.glsl, then this file (which declares the workgroup and spec constants 0, 3 and
-// 10), and reads a row as quads of four elements, whatever the row's length and alignment:
+// A kernel includes io.glsl, then this file (which declares the workgroup and spec constants 0, 3
+// and 10), and reads a row as quads of four elements, whatever the row's length and alignment:
 //
 //   ROW_FOR(first, p.N) {                      // grid-stride; every lane runs equally often
 //       const uint row = row_of(first, p.N);   // repeats the last row where there are none left
@@ -18,8 +19,9 @@
 //       if (row_writer(first, p.N)) STORE1(loss, row, m);   // one lane of a live row
 //   }
 //
-// ROW_LOAD gives `fill` for the lanes of the last quad beyond the row's end; ROW_STORE leaves what is
-// beyond it alone. Reductions must be reached by all invocations: never inside `if (row_live(...))`.
+// ROW_LOAD gives `fill` for the lanes of the last quad beyond the row's end; ROW_STORE leaves what
+// is beyond it alone. Reductions must be reached by all invocations: never inside
+// `if (row_live(...))`.
 
 layout(local_size_x_id = 0) in;
 layout(constant_id = 0) const uint LOCAL_X = 64;
@@ -72,21 +74,21 @@ vec4 row_join(vec4 low, vec4 high, uint row, uint len, uint q, vec4 fill) {
     if (shift == 3u) v = vec4(low.w, high.xyz);
     return mix(fill, v, lessThan(uvec4(0, 1, 2, 3), uvec4(row_valid(len, q))));
 }
-#define ROW_LOAD(from, row, len, q, fill)                                                             \
-    row_join(LOAD4(from, row_low(row, len, q)),                                                       \
-             ROW_ALIGNED != 0u ? vec4(0.0) : LOAD4(from, row_high(row, len, q)), row, len, q,         \
+#define ROW_LOAD(from, row, len, q, fill)                                                          \
+    row_join(LOAD4(from, row_low(row, len, q)),                                                    \
+             ROW_ALIGNED != 0u ? vec4(0.0) : LOAD4(from, row_high(row, len, q)), row, len, q,      \
              vec4(fill))
-#define ROW_STORE(to, row, len, q, value)                                                           \
+#define ROW_STORE(to, row, len, q, value)                                                          \
     {                                                                                              \
         const vec4 row_value = value;                                                              \
         if (ROW_ALIGNED != 0u) {                                                                   \
-            to[row_low(row, len, q)] = row_value;                                                   \
+            to[row_low(row, len, q)] = row_value;                                                  \
         } else {                                                                                   \
             const uint row_at = (row) * (len) + 4u * (q), row_end = row_valid(len, q);             \
-            STORE1(to, row_at, row_value.x);                                                        \
-            if (row_end > 1u) STORE1(to, row_at + 1u, row_value.y);                                 \
-            if (row_end > 2u) STORE1(to, row_at + 2u, row_value.z);                                 \
-            if (row_end > 3u) STORE1(to, row_at + 3u, row_value.w);                                 \
+            STORE1(to, row_at, row_value.x);                                                       \
+            if (row_end > 1u) STORE1(to, row_at + 1u, row_value.y);                                \
+            if (row_end > 2u) STORE1(to, row_at + 2u, row_value.z);                                \
+            if (row_end > 3u) STORE1(to, row_at + 3u, row_value.w);                                \
         }                                                                                          \
     }
 

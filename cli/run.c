@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+/* vkdistill run: from a recipe to a table. */
+#include <math.h>
+#include <string.h>
+
+#include "base/platform.h"
+#include "cli/cli.h"
+#include "cli/progress.h"
+#include "train/summary.h"
+
+typedef struct run_options {
+    cli_words sets;
+    const char *device, *out;
+    uint32_t seeds;
+    bool resume, force, json, print;
+} run_options;
+
+static const cli_option options[] = {
+    {"--set", CLI_MORE, offsetof(run_options, sets), "A.B=V",
+     "replace a value of the recipe; may be given again"},
+    {"--device", CLI_TEXT, offsetof(run_options, device), "D",
+     "index, part of the name, or amd, intel, nvidia, cpu"},
+    {"--out", CLI_TEXT, offsetof(run_options, out), "DIR",
+     "the run's folder; default runs/<name of the recipe>"},
+    {"--seeds", CLI_U32, offsetof(run_options, seeds), "N",
+     "repeat with N seeds, report mean and standard deviation"},
+    {"--resume", CLI_FLAG, offsetof(run_options, resume), NULL,
+     "go on from the folder's checkpoint"},
+    {"--force", CLI_FLAG, offsetof(run_options, force), NULL,
+     "start over in a folder that holds a run"},
+    {"--json", CLI_FLAG, offsetof(run_options, json), NULL, "print the table as JSON"},
+    {"--print", CLI_FLAG, offsetof(run_options, print), NULL,
+     "print the recipe with every default written out, and stop"},
+};
+
+static const cli_option *get_options(size_t *count) {
+    *count = VKD_COUNT(options);
+    return options;
+}
+
+/* ---- The table ---- */
+
+enum { COLUMNS = 9, OMITTED_COLUMNS = 2, CELL = 64 };
+
+static void figure_text(char *out, const vkd_row *row, vkd_figure f, double scale, int digits,
+                        const char *unit) {
+    if (!isfinite(f.mean))
+        snprintf(out, CELL, "-");
+    else if (row->seeds > 1)
+        snprintf(out, CELL, "%.*f%s +- %.*f", digits, f.mean * scale, unit, digits,
+                 f.deviation * scale);
+    else
+        snprintf(out, CELL, "%.*f%s", digits, f.mean * scale, unit);
+}
+
+static void add_row(cli_table *t, const vkd_row *row) {
+    char cells[COLUMNS][CELL];
+    const char *texts[COLUMNS];
+    snprintf(cells[0], CELL, "%s", row->label);
+    figure_text(cells[1], row, row->accuracy, 100, 2, "%");
+    figure_text(cells[2], row, row->errors, 1, row->seeds > 1 ? 1 : 0, "");
+    snprintf(cells[3], CELL, "%llu", (unsigned long long)row->parameters);
+    figure_text(cells[4], row, row->kl, 1, 4, "");
+    figure_text(cells[5], row, row->agreement, 100, 2, "%");
+    figure_text(cells[6], row, row->seconds, 1, 1, "");
+    figure_text(cells[7], row, row->omitted_recall, 100, 2, "%");
+    figure_text(cells[8], row, row->shift, 1, 2, "");
+    for (int i = 0; i < COLUMNS; i++)
+        texts[i] = cells[i];
+    cli_table_row(t, texts);
+}
+
+static void print_table(vkd_ctx *ctx, const vkd_run *run) {
+    static const char *const heads[COLUMNS] = {"",           "test accuracy",     "test errors",
+                                               "parameters", "KL to teacher",     "agreement",
+                                               "seconds",    "recall of omitted", "shift"};
+    bool omitted = false;
+    for (uint32_t i = 0; i < vkd_run_row_count(run); i++)
+        omitted = omitted || isfinite(vkd_run_row(run, i)->omitted_recall.mean);
+    cli_table t = {.ctx = ctx, .columns = omitted ? COLUMNS : COLUMNS - OMITTED_COLUMNS};
+    cli_table_row(&t, heads);
+    for (uint32_t i = 0; i < vkd_run_row_count(run); i++)
+        add_row(&t, vkd_run_row(run, i));
+    cli_table_print(&t, stdout);
+    cli_table_term(&t);
+}
+
+static void print_json(vkd_ctx *ctx, const vkd_recipe *recipe, const vkd_run *run, uint32_t seeds,
+                       const char *device) {
+    vkd__text t = {.ctx = ctx};
+    vkd__summary_json(&t, recipe, seeds, device, vkd_run_row(run, 0), vkd_run_row_count(run));
+    if (!t.failed) fputs(t.text, stdout);
+    vkd__text_term(&t);
+}
+
+/* ---- The command ---- */
+
+static void on_progress(void *user, const vkd_progress *progress) {
+    cli_progress_show(user, progress);
+}
+
+static bool on_stop(void *user) {
+    (void)user;
+    return vkd__stop_asked();
+}
+
+static vkd_result execute(vkd_ctx *ctx, const vkd_recipe *recipe, const run_options *o) {
+    char folder[1024];
+    if (o->out)
+        snprintf(folder, sizeof folder, "%s", o->out);
+    else
+        snprintf(folder, sizeof folder, "runs/%s", vkd_recipe_name(recipe));
+    cli_progress progress;
+    cli_progress_init(&progress);
+    const uint32_t seeds = o->seeds ? o->seeds : 1;
+    const vkd_run_desc desc = {.folder = folder,
+                               .resume = o->resume,
+                               .force = o->force,
+                               .seeds = seeds,
+                               .progress = on_progress,
+                               .stop = on_stop,
+                               .user = &progress};
+    vkd_device *device = NULL;
+    vkd_run *run = NULL;
+    vkd_result r = cli_open_device(ctx, o->device, &device);
+    if (!r)
+        vkd__log(ctx, VKD_LOG_INFO, "%s on %s, into %s", vkd_recipe_name(recipe),
+                 vkd_device_name(device), folder);
+    if (!r) r = vkd_run_create(ctx, device, recipe, &desc, &run);
+    if (!r) r = vkd_run_execute(run);
+    cli_progress_clear(&progress);
+    if (!r && o->json) print_json(ctx, recipe, run, seeds, vkd_device_name(device));
+    if (!r && !o->json) print_table(ctx, run);
+    vkd_run_destroy(run);
+    vkd_device_close(device);
+    return r;
+}
+
+static vkd_result print_recipe(vkd_ctx *ctx, const vkd_recipe *recipe) {
+    char *text = vkd_recipe_print(recipe);
+    if (!text) return VKD_E_MEMORY;
+    fputs(text, stdout);
+    vkd_free_text(ctx, text);
+    return VKD_OK;
+}
+
+static vkd_result run(vkd_ctx *ctx, int count, char **words) {
+    run_options o = {0};
+    cli_words rest = {0};
+    vkd_result r = cli_parse(ctx, options, VKD_COUNT(options), &o, &rest, count, words);
+    if (!r && rest.count != 1)
+        r = vkd__fail(ctx, VKD_E_ARGUMENT, "run wants one recipe: vkdistill run RECIPE [OPTIONS]");
+    vkd_recipe *recipe = NULL;
+    if (!r) r = vkd_recipe_load(ctx, rest.v[0], o.sets.v, o.sets.count, &recipe);
+    if (!r && o.print) {
+        r = print_recipe(ctx, recipe);
+    } else if (!r) {
+        vkd__catch_signals();
+        r = execute(ctx, recipe, &o);
+    }
+    vkd_recipe_destroy(recipe);
+    return r;
+}
+
+const cli_command cli_run = {
+    .name = "run",
+    .arguments = "RECIPE [OPTIONS]",
+    .summary = "train what a recipe says, evaluate, print the table",
+    .help = "Trains each stage of the recipe and its control, evaluates on the test split, prints\n"
+            "the table. The folder gets recipe.yaml (as resolved), metrics.jsonl,\n"
+            "checkpoint.safetensors, one safetensors file for each trained model, and\n"
+            "summary.json. Ctrl-C writes a checkpoint; --resume goes on from the last one and\n"
+            "ends with the same bits as a run that was never stopped.\n"
+            "\n"
+            "Values are set by path, an item of a list by its name or index:\n"
+            "  vkdistill run recipes/hinton.yaml --set stages.distil.losses.kd_kl.tau=8",
+    .run = run,
+    .options = get_options,
+};

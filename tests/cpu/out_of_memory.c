@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Lets every allocation of a scenario fail in turn, alone and with all that follow it. Whatever
+ * failed, the scenario must return VKD_E_MEMORY, say so in the context, and leave nothing
+ * allocated. A scenario is a function and a line in the table; it frees what it made. libyaml and
+ * jansson allocate for themselves and are not counted. */
+#include "support/support.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/field.h"
+#include "base/platform.h"
+#include "data/dataset.h"
+#include "data/idx.h"
+#include "data/safetensors.h"
+#include "train/tree.h"
+
+/* ---- An allocator that fails when told ---- */
+
+typedef struct memory {
+    size_t live, calls;
+    size_t fail_from, fail_to; /* calls from 1 that get nothing */
+    bool failed;
+} memory;
+
+static void *take(void *user, size_t size) {
+    memory *m = user;
+    m->calls++;
+    if (m->calls >= m->fail_from && m->calls <= m->fail_to) {
+        m->failed = true;
+        return NULL;
+    }
+    void *block = malloc(size);
+    assert_non_null(block);
+    m->live++;
+    return block;
+}
+
+static void give(void *user, void *block) {
+    ((memory *)user)->live--;
+    free(block);
+}
+
+typedef struct scenario {
+    const char *name;
+    vkd_result (*run)(vkd_ctx *ctx);
+} scenario;
+
+/* One run with those calls failing; whether any did. */
+static bool run_once(const scenario *s, size_t from, size_t to) {
+    memory m = {.fail_from = from, .fail_to = to};
+    vkd_ctx *ctx = NULL;
+    vkd_result r = vkd_ctx_create(&(vkd_ctx_desc){.alloc = take, .free = give, .user = &m}, &ctx);
+    if (!r) r = s->run(ctx);
+    if (r != (m.failed ? VKD_E_MEMORY : VKD_OK))
+        fail_msg("%s with allocation %zu of %zu failing: %s: %s", s->name, from, m.calls,
+                 vkd_result_text(r), ctx ? vkd_ctx_error(ctx) : "no context");
+    if (ctx && m.failed && !*vkd_ctx_error(ctx))
+        fail_msg("%s with allocation %zu failing: no message", s->name, from);
+    vkd_ctx_destroy(ctx);
+    if (m.live) fail_msg("%s with allocation %zu failing: %zu blocks left", s->name, from, m.live);
+    return m.failed;
+}
+
+static void every_failed_allocation_is_reported_and_leaves_nothing(void **state) {
+    const scenario *s = *state;
+    for (int rest = 0; rest < 2; rest++) {
+        size_t n = 1;
+        while (run_once(s, n, rest ? SIZE_MAX : n))
+            n++;
+        assert_true(n > 2); /* more than the context was allocated */
+    }
+}
+
+/* ---- Scenarios ---- */
+
+static char folder[] = "/tmp/vkd_memory_XXXXXX";
+static char paths[5][64]; /* four IDX files and a safetensors file */
+
+/* (4) labels and (4, 3) images, as gzip -9 packs them. */
+static const uint8_t labels[] = {0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0x03, 0x63,
+                                 0x60, 0xe0, 0x60, 0x64, 0x60, 0x60, 0x60, 0x61, 0x60, 0x62, 0x64,
+                                 0x02, 0x00, 0x1b, 0xb0, 0x68, 0x7e, 0x0c, 0x00, 0x00, 0x00};
+static const uint8_t images[] = {0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0x03, 0x63,
+                                 0x60, 0xe0, 0x60, 0x62, 0x60, 0x60, 0x60, 0x01, 0x62, 0x66, 0x06,
+                                 0x46, 0x26, 0x66, 0x16, 0x56, 0x36, 0x76, 0x0e, 0x4e, 0x2e, 0x6e,
+                                 0x00, 0x56, 0xa9, 0x21, 0xd9, 0x18, 0x00, 0x00, 0x00};
+static const float values[6] = {1, 2, 3, 4, 5, 6};
+static const vkd__st_tensor tensors[] = {{"w", VKD_F32, {2, {2, 3}}, values, sizeof values},
+                                         {"b", VKD_U8, {1, {5}}, labels, 5}};
+static const vkd__st_pair metadata[] = {{"format", "vkd"}};
+
+static vkd_result idx_parse(vkd_ctx *ctx) {
+    vkd__idx x;
+    const vkd_result r = vkd__idx_parse(ctx, "f", images, sizeof images, 2, 4, 2, &x);
+    vkd__free(ctx, x.values);
+    return r;
+}
+
+static vkd_result idx_load(vkd_ctx *ctx) {
+    const vkd__dataset_def *def = vkd__dataset_find("idx");
+    void *config = calloc(1, def->config_size);
+    assert_non_null(config);
+    vkd__fields_init(def->fields, def->field_count, config);
+    vkd_result r = vkd__fields_set(ctx, def->fields, def->field_count, config, "", "dir", folder);
+    vkd__dataset d = {0};
+    if (!r) r = def->load(ctx, config, &d);
+    free(config);
+    vkd__dataset_term(ctx, &d);
+    return r;
+}
+
+static vkd_result safetensors_open(vkd_ctx *ctx) {
+    vkd__st_file *f;
+    const vkd_result r = vkd__st_open(ctx, paths[4], &f);
+    vkd__st_close(f);
+    return r;
+}
+
+static vkd_result safetensors_write(vkd_ctx *ctx) {
+    return vkd__st_write(ctx, paths[4], tensors, VKD_COUNT(tensors), metadata, 1);
+}
+
+static vkd_result tree_read_and_set(vkd_ctx *ctx) {
+    static const char text[] = "a: 1\nlist: [1, 2, {b: c}]\nm: {x: 'y'}\n";
+    vkd__arena arena = {.ctx = ctx};
+    vkd__tree *root;
+    vkd_result r = vkd__tree_parse(&arena, "f", text, sizeof text - 1, &root);
+    if (!r) r = vkd__tree_set(&arena, root, "m.new.z=[3, 4]");
+    if (!r && !vkd__tree_text(&arena, vkd__tree_find(root, "m")->first)) r = VKD_E_MEMORY;
+    vkd__arena_term(&arena);
+    return r;
+}
+
+/* An unknown key lists the known ones, which takes memory. */
+static vkd_result unknown_field(vkd_ctx *ctx) {
+    static const vkd__field fields[] = {{"tau", VKD__FIELD_F32, 0, 0, 0, "4", NULL, "help"}};
+    float tau;
+    const vkd_result r = vkd__fields_set(ctx, fields, 1, &tau, "f:1", "otherwise", "1");
+    return r == VKD_E_RECIPE ? VKD_OK : r;
+}
+
+static vkd_result folders(vkd_ctx *ctx) {
+    return vkd__make_folder(ctx, folder);
+}
+
+static const scenario scenarios[] = {
+    {"idx parse", idx_parse},
+    {"idx load", idx_load},
+    {"safetensors open", safetensors_open},
+    {"safetensors write", safetensors_write},
+    {"tree", tree_read_and_set},
+    {"unknown field", unknown_field},
+    {"make folder", folders},
+};
+
+static int make_files(void **state) {
+    (void)state;
+    static const char *const names[] = {"train-images-idx3-ubyte", "train-labels-idx1-ubyte",
+                                        "t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz",
+                                        "m.safetensors"};
+    if (!mkdtemp(folder)) return -1;
+    vkd_ctx *ctx = test_ctx();
+    vkd_result r = VKD_OK;
+    for (size_t i = 0; i < VKD_COUNT(names); i++) {
+        snprintf(paths[i], sizeof paths[i], "%s/%s", folder, names[i]);
+        const vkd__bytes file =
+            i & 1 ? (vkd__bytes){labels, sizeof labels} : (vkd__bytes){images, sizeof images};
+        if (!r && i < 4) r = vkd__write_file(ctx, paths[i], &file, 1);
+    }
+    if (!r) r = safetensors_write(ctx);
+    vkd_ctx_destroy(ctx);
+    return r;
+}
+
+static int remove_files(void **state) {
+    (void)state;
+    for (size_t i = 0; i < VKD_COUNT(paths); i++)
+        unlink(paths[i]);
+    return rmdir(folder);
+}
+
+int main(void) {
+    struct CMUnitTest tests[VKD_COUNT(scenarios)];
+    for (size_t i = 0; i < VKD_COUNT(scenarios); i++)
+        tests[i] = (struct CMUnitTest){
+            .name = scenarios[i].name,
+            .test_func = every_failed_allocation_is_reported_and_leaves_nothing,
+            .initial_state = (void *)(uintptr_t)&scenarios[i],
+        };
+    return cmocka_run_group_tests_name("out_of_memory", tests, make_files, remove_files);
+}

@@ -1,0 +1,154 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Writes losses.h beside this file: values and gradients of every loss as PyTorch computes them, in
+double precision. Needs PyTorch; the tests need only the header. Run: python3 make_losses.py"""
+
+import math
+import os
+
+import torch
+import torch.nn.functional as F
+
+torch.set_default_dtype(torch.float64)
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+def wave(n, v, seed, size):
+    return [[size * math.sin(1.7 * seed + 2.3 * i + 0.9 * j * j) for j in range(v)] for i in range(n)]
+
+
+PROBLEMS = [
+    # name, student, teacher, labels
+    ("two", [[1, 2, 3, 0.5], [0.2, -1, 0.7, 1.5]], [[3, 2.5, -1, 0], [0, 0.5, 2, -2]], [2, 0]),
+    ("wave", wave(5, 7, 1, 3.0), wave(5, 7, 2, 4.0), [0, 6, 3, 1, 1]),
+    ("binary", wave(3, 2, 3, 2.0), wave(3, 2, 4, 5.0), [1, 0, 1]),
+]
+
+
+def kl(log_p, log_q):
+    """KL(p || q), summed over classes, mean over rows; kl_div's first argument is log q."""
+    return F.kl_div(log_q, log_p, reduction="batchmean", log_target=True)
+
+
+def unit(tau, t_squared):
+    return tau * tau if t_squared else 1.0
+
+
+def ce(s, t, y, smoothing=0.0):
+    return F.cross_entropy(s, y, label_smoothing=smoothing)
+
+
+def kd_kl(s, t, y, tau, t_squared=True):
+    return unit(tau, t_squared) * kl(F.log_softmax(t / tau, 1), F.log_softmax(s / tau, 1))
+
+
+def kd_reverse_kl(s, t, y, tau, t_squared=True):
+    return unit(tau, t_squared) * kl(F.log_softmax(s / tau, 1), F.log_softmax(t / tau, 1))
+
+
+def kd_jsd(s, t, y, tau, beta, form, t_squared=True):
+    log_p, log_q = F.log_softmax(t / tau, 1), F.log_softmax(s / tau, 1)
+    if beta == 0:
+        value = kl(log_p, log_q)
+    elif beta == 1:
+        value = kl(log_q, log_p)
+    else:
+        log_m = torch.logaddexp(log_p + math.log(beta), log_q + math.log(1 - beta))
+        value = beta * kl(log_p, log_m) + (1 - beta) * kl(log_q, log_m)
+        if form == "continuous":
+            value = value / (beta * (1 - beta))
+    return unit(tau, t_squared) * value
+
+
+def kd_mse(s, t, y):
+    return F.mse_loss(s, t)
+
+
+def dkd(s, t, y, tau, alpha, beta):
+    target = F.one_hot(y, s.shape[1]).bool()
+    p, q = F.softmax(t / tau, 1), F.softmax(s / tau, 1)
+
+    def binary(x):
+        a = x[target]
+        return torch.stack([a, 1 - a], 1).log()
+
+    rest_t = t[~target].view(t.shape[0], -1) / tau
+    rest_s = s[~target].view(s.shape[0], -1) / tau
+    tckd = kl(binary(p), binary(q))
+    nckd = kl(F.log_softmax(rest_t, 1), F.log_softmax(rest_s, 1))
+    return tau * tau * (alpha * tckd + beta * nckd)
+
+
+def f32(x):
+    """The number that a float field holds."""
+    return torch.tensor(x, dtype=torch.float32).double().item()
+
+
+CALLS = [(ce, {}), (ce, {"smoothing": 0.1}), (kd_mse, {})]
+CALLS += [(f, {"tau": tau}) for f in (kd_kl, kd_reverse_kl) for tau in (1.0, 4.0, 20.0)]
+CALLS += [(f, {"tau": 2.5, "t_squared": False}) for f in (kd_kl, kd_reverse_kl)]
+CALLS += [
+    (kd_jsd, {"tau": tau, "beta": beta, "form": form})
+    for tau, form in ((1.0, "literature"), (3.0, "continuous"))
+    for beta in (0.0, 0.1, 0.5, 0.9, 1.0)
+]
+CALLS += [(dkd, {"tau": 4.0, "alpha": 1.0, "beta": 8.0}), (dkd, {"tau": 1.5, "alpha": 2.0, "beta": 0.5})]
+
+
+def numbers(values):
+    lines, line = [], "   "
+    for v in values:
+        text = " %r," % float(v)
+        if len(line) + len(text) > 98:
+            lines.append(line)
+            line = "   "
+        line += text
+    return "\n".join(lines + [line])
+
+
+def text_of(value):
+    return str(value).lower() if isinstance(value, bool) else "%s" % value
+
+
+def main():
+    out = [
+        "// SPDX-License-Identifier: Apache-2.0",
+        "/* Written by make_losses.py with PyTorch %s, in double precision. */" % torch.__version__.split("+")[0],
+        "// clang-format off",
+    ]
+    rows = []
+    for name, student, teacher, labels in PROBLEMS:
+        out.append("static const double golden_%s_student[] = {\n%s\n};" % (name, numbers(sum(student, []))))
+        out.append("static const double golden_%s_teacher[] = {\n%s\n};" % (name, numbers(sum(teacher, []))))
+        out.append("static const int32_t golden_%s_labels[] = {%s};" % (name, ", ".join(map(str, labels))))
+        for number, (loss, config) in enumerate(CALLS):
+            s = torch.tensor(student, dtype=torch.float64, requires_grad=True)
+            t = torch.tensor(teacher, dtype=torch.float64)
+            exact = {k: f32(v) if isinstance(v, float) else v for k, v in config.items()}
+            value = loss(s, t, torch.tensor(labels), **exact)
+            value.backward()
+            out.append(
+                "static const double golden_%s_%d[] = {\n%s\n};" % (name, number, numbers(s.grad.flatten().tolist()))
+            )
+            settings = ", ".join('{"%s", "%s"}' % (k, text_of(v)) for k, v in config.items())
+            rows.append(
+                '    {"%s", {%s}, %d, %d, golden_%s_student, golden_%s_teacher, golden_%s_labels, %r, golden_%s_%d},'
+                % (loss.__name__, settings or "{0}", len(student), len(student[0]), name, name, name,
+                   value.item(), name, number)
+            )
+    out.append("static const struct {")
+    out.append("    const char *loss;")
+    out.append("    const char *set[4][2]; /* key and value of the configuration */")
+    out.append("    uint32_t N, V;")
+    out.append("    const double *student, *teacher;")
+    out.append("    const int32_t *labels;")
+    out.append("    double value;")
+    out.append("    const double *gradient;")
+    out.append("} golden_losses[] = {")
+    out += rows + ["};", "// clang-format on", ""]
+    with open(os.path.join(HERE, "losses.h"), "w", encoding="ascii") as file:
+        file.write("\n".join(out))
+
+
+if __name__ == "__main__":
+    main()
