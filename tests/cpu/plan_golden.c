@@ -87,9 +87,56 @@ static void the_plan_of_every_feature_is_as_before(void **state) {
     vkd_ctx_destroy(ctx);
 }
 
+static vkd_tensor mlp(vkd_graph *g, vkd_tensor x, const char *group, uint32_t width) {
+    char name[32];
+    const uint32_t sizes[] = {20, width, 10};
+    for (uint32_t i = 0; i < 2; i++) {
+        snprintf(name, sizeof name, "%s.%u.weight", group, i);
+        const vkd_init weight = {.kind = VKD_INIT_XAVIER_UNIFORM}, bias = {.no_decay = true};
+        const vkd_tensor w = vkd_param(g, name, VKD_SHAPE(sizes[i + 1], sizes[i]), &weight);
+        snprintf(name, sizeof name, "%s.%u.bias", group, i);
+        const vkd_tensor b = vkd_param(g, name, VKD_SHAPE(sizes[i + 1]), &bias);
+        x = vkd_matmul(g, x, w,
+                       &(vkd_matmul_desc){.transpose_b = true,
+                                          .bias = b,
+                                          .activation = i ? VKD_ACT_NONE : VKD_ACT_RELU});
+    }
+    return vkd_name(g, x, "%s.logits", group);
+}
+
+/* The step that the project is about: a student between a teacher and the labels. */
+static void the_plan_of_a_distillation_step_is_as_before(void **state) {
+    (void)state;
+    vkd_ctx *ctx = test_ctx();
+    vkd_store *store = NULL;
+    vkd_graph *g = NULL;
+    vkd_store_create(ctx, &store);
+    vkd_graph_create(ctx, store, &(vkd_graph_desc){.name = "distil"}, &g);
+    const vkd_tensor x = vkd_input(g, "x", VKD_F32, VKD_SHAPE(32, 20));
+    const vkd_tensor labels = vkd_input(g, "labels", VKD_I32, VKD_SHAPE(32));
+    const vkd_tensor student = mlp(g, x, "student", 16);
+    const vkd_tensor teacher = vkd_stop_gradient(g, mlp(g, x, "teacher", 64));
+    const vkd_tensor tau = vkd_setting(g, "tau", 4.0f), weight = vkd_setting(g, "weight", 0.5f);
+    const vkd_tensor ce = vkd_name(g, vkd_ce(g, student, labels, 0.0f), "ce");
+    const vkd_tensor kl = vkd_name(g, vkd_kd_kl(g, student, teacher, tau, true), "kl");
+    const vkd_tensor loss = vkd_name(g, vkd_add(g, ce, vkd_mul(g, kl, weight)), "loss");
+    const vkd_tensor gradient = vkd_gradient(g, loss, "student");
+    const vkd_tensor guard = vkd_guard(g, "student", gradient, loss, 1.0f);
+    vkd_sgd(g, "student", gradient, guard, vkd_setting(g, "lr", 0.1f),
+            &(vkd_sgd_desc){.momentum = 0.9f, .weight_decay = 1e-4f});
+    vkd_output(g, "loss", loss);
+    vkd_output(g, "kl", kl);
+    expect_golden(ctx, g, "cpu", "distil");
+    expect_golden(ctx, g, "gpu", "distil");
+    vkd_graph_destroy(g);
+    vkd_store_destroy(store);
+    vkd_ctx_destroy(ctx);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_plan_of_every_feature_is_as_before),
+        cmocka_unit_test(the_plan_of_a_distillation_step_is_as_before),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
