@@ -185,7 +185,7 @@ static inline uint64_t vkd__tensor_bytes(const vkd__tensor *t) {
     return vkd_shape_count(t->shape) * vkd_dtype_size(t->dtype);
 }
 
-/* A piece of storage and the launches through which it lives, both ends included. */
+/* A piece of storage and the epochs through which it lives, both ends included. */
 typedef struct vkd__block {
     uint32_t id;
     uint64_t bytes;
@@ -196,6 +196,8 @@ typedef struct vkd__block {
 /* Gives each block a place such that no two overlap in space and time; sorts the blocks. A block
  * larger than max_allocation is the caller's mistake. Fills arena_bytes and arena_count. */
 vkd_result vkd__plan_pack(vkd_plan *p, vkd__block *blocks, size_t count);
+/* Sets the launches' barriers from the places of their bindings. */
+vkd_result vkd__plan_barriers(vkd_plan *p);
 
 /* The passes. */
 vkd_result vkd__plan_order(vkd_plan *p);

@@ -23,6 +23,7 @@ typedef struct placing {
     span *items;
     uint32_t item_count;
     vkd__place *scratch; /* where each scratch buffer lies */
+    uint32_t *epochs;    /* by launch, and one more for the end */
 } placing;
 
 static const char *tensor_name(const vkd_plan *p, uint32_t id) {
@@ -93,7 +94,8 @@ static vkd_result place_inputs(vkd_plan *p) {
 static uint32_t item_of(const vkd_plan *p, uint32_t tensor) {
     if (tensor & SCRATCH) return p->tensor_count + (tensor & ~SCRATCH);
     const uint32_t root = p->roots[tensor];
-    return root && p->places[root].space == VKD__SPACE_DUMMY ? root : NEVER;
+    const vkd__space space = p->places[root].space;
+    return root && space != VKD__SPACE_STORE && space != VKD__SPACE_INPUT ? root : NEVER;
 }
 
 static vkd_result find_lives(placing *s) {
@@ -140,34 +142,7 @@ static vkd_result extend_lives(placing *s) {
     return VKD_OK;
 }
 
-/* Whether out[0] of node n may have in[0]'s storage: nobody looks at in[0] after the node, and the
- * node looks at that storage through in[0] alone. */
-static bool may_take_over(const placing *s, uint32_t node, uint32_t from, uint32_t to) {
-    const vkd_plan *p = s->p;
-    const vkd__node *n = &p->graph->nodes[node];
-    if (from == NEVER || to == NEVER || s->items[from].first == NEVER) return false;
-    if (s->items[to].first == NEVER || item_bytes(p, from) != item_bytes(p, to)) return false;
-    const uint32_t last = s->items[from].last;
-    if (last >= p->launch_count || p->launches[last].node != node) return false;
-    for (uint32_t k = 1; k < n->in_count; k++)
-        if (n->in[k].id && p->roots[n->in[k].id] == from) return false;
-    return true;
-}
-
-static void take_over(placing *s) {
-    const vkd_plan *p = s->p;
-    for (uint32_t i = 0; i < p->node_count; i++) {
-        const vkd__node *n = &p->graph->nodes[i];
-        if (!p->needed[i] || p->elided[i] || !n->op->in_place || !n->in[0].id) continue;
-        const uint32_t from = item_of(p, n->in[0].id), to = item_of(p, n->out[0].id);
-        if (!may_take_over(s, i, from, to)) continue;
-        const uint32_t owner = s->items[from].owner;
-        s->items[to].owner = owner;
-        if (s->items[to].last > s->items[owner].last) s->items[owner].last = s->items[to].last;
-    }
-}
-
-/* ---- Offsets --------------------------------------------------------------------------------- */
+/* ---- Sizes ----------------------------------------------------------------------------------- */
 
 static vkd_result too_large(const placing *s, uint32_t item) {
     const vkd_plan *p = s->p;
@@ -186,33 +161,12 @@ static vkd_result too_large(const placing *s, uint32_t item) {
                      vkd__tensor_bytes(t), p->profile.name, p->profile.max_allocation);
 }
 
-static vkd_result pack(placing *s) {
-    vkd_plan *p = s->p;
-    vkd__block *blocks = VKD_NEW(&p->memory, vkd__block, s->item_count);
-    vkd__place *by_item = VKD_NEW(&p->memory, vkd__place, s->item_count);
-    if (!blocks || !by_item) return VKD_E_MEMORY;
-    size_t count = 0;
+static vkd_result check_sizes(const placing *s) {
     for (uint32_t i = 0; i < s->item_count; i++) {
-        const span *life = &s->items[i];
-        if (life->first == NEVER || life->owner != i) continue;
-        const uint64_t bytes = vkd__align_up(item_bytes(p, i), 256);
-        if (bytes > p->profile.max_allocation) return too_large(s, i);
-        blocks[count++] = (vkd__block){
-            .id = i, .bytes = bytes ? bytes : 256, .first = life->first, .last = life->last};
+        const uint64_t bytes = vkd__align_up(item_bytes(s->p, i), 256);
+        if (s->items[i].first != NEVER && bytes > s->p->profile.max_allocation)
+            return too_large(s, i);
     }
-    const vkd_result r = vkd__plan_pack(p, blocks, count);
-    if (r) return r;
-    for (size_t i = 0; i < count; i++)
-        by_item[blocks[i].id] = (vkd__place){VKD__SPACE_ARENA, blocks[i].arena, blocks[i].offset};
-    for (uint32_t i = 0; i < s->item_count; i++) {
-        if (s->items[i].first == NEVER) continue;
-        if (i < p->tensor_count)
-            p->places[i] = by_item[s->items[i].owner];
-        else
-            s->scratch[i - p->tensor_count] = by_item[i];
-    }
-    for (uint32_t id = 1; id < p->tensor_count; id++)
-        p->places[id] = p->places[p->roots[id]];
     return VKD_OK;
 }
 
@@ -262,6 +216,106 @@ static vkd_result resolve(const placing *s, const vkd__launch *l, vkd__binding *
     return VKD_OK;
 }
 
+/* Gives every item the place of its owner, and every binding its item's. */
+static vkd_result give_places(const placing *s, const vkd__place *by_item) {
+    const vkd_plan *p = s->p;
+    for (uint32_t i = 0; i < s->item_count; i++) {
+        if (s->items[i].first == NEVER) continue;
+        const vkd__place place = by_item[s->items[i].owner];
+        if (i < p->tensor_count)
+            p->places[i] = place;
+        else
+            s->scratch[i - p->tensor_count] = place;
+    }
+    for (uint32_t id = 1; id < p->tensor_count; id++)
+        p->places[id] = p->places[p->roots[id]];
+    vkd_result r = VKD_OK;
+    for (size_t i = 0; !r && i < p->launch_count; i++)
+        for (uint32_t k = 0; !r && k < p->launches[i].binding_count; k++)
+            r = resolve(s, &p->launches[i], &p->launches[i].bindings[k]);
+    return r;
+}
+
+/* ---- Epochs and storage that changes hands --------------------------------------------------- */
+
+/* With an arena for each item the only barriers are those that the data asks for. */
+static vkd_result find_epochs(placing *s, vkd__place *by_item) {
+    vkd_plan *p = s->p;
+    for (uint32_t i = 0; i < s->item_count; i++)
+        by_item[i] = (vkd__place){VKD__SPACE_ARENA, i, 0};
+    vkd_result r = give_places(s, by_item);
+    if (!r) r = vkd__plan_barriers(p);
+    if (r) return r;
+    uint32_t epoch = 0;
+    for (size_t i = 0; i < p->launch_count; i++) {
+        epoch += p->launches[i].barrier;
+        s->epochs[i] = epoch;
+    }
+    s->epochs[p->launch_count] = epoch + 1;
+    return VKD_OK;
+}
+
+/* Whether a launch of another node touches the item in the epoch of launch `last`. */
+static bool touched_beside(const placing *s, uint32_t item, uint32_t last) {
+    const vkd_plan *p = s->p;
+    for (uint32_t i = last + 1; i-- > 0 && s->epochs[i] == s->epochs[last];) {
+        const vkd__launch *l = &p->launches[i];
+        for (uint32_t k = 0; k < l->binding_count && l->node != p->launches[last].node; k++)
+            if (item_of(p, l->bindings[k].tensor) == item) return true;
+    }
+    return false;
+}
+
+/* Whether out[0] of node n may have in[0]'s storage: nobody looks at in[0] after the node or beside
+ * it, and the node looks at that storage through in[0] alone. */
+static bool may_take_over(const placing *s, uint32_t node, uint32_t from, uint32_t to) {
+    const vkd_plan *p = s->p;
+    const vkd__node *n = &p->graph->nodes[node];
+    if (from == NEVER || to == NEVER || s->items[from].first == NEVER) return false;
+    if (s->items[to].first == NEVER || item_bytes(p, from) != item_bytes(p, to)) return false;
+    const uint32_t last = s->items[from].last;
+    if (last >= p->launch_count || p->launches[last].node != node) return false;
+    for (uint32_t k = 1; k < n->in_count; k++)
+        if (n->in[k].id && p->roots[n->in[k].id] == from) return false;
+    return !touched_beside(s, from, last);
+}
+
+static void take_over(placing *s) {
+    const vkd_plan *p = s->p;
+    for (uint32_t i = 0; i < p->node_count; i++) {
+        const vkd__node *n = &p->graph->nodes[i];
+        if (!p->needed[i] || p->elided[i] || !n->op->in_place || !n->in[0].id) continue;
+        const uint32_t from = item_of(p, n->in[0].id), to = item_of(p, n->out[0].id);
+        if (!may_take_over(s, i, from, to)) continue;
+        const uint32_t owner = s->items[from].owner;
+        s->items[to].owner = owner;
+        if (s->items[to].last > s->items[owner].last) s->items[owner].last = s->items[to].last;
+    }
+}
+
+/* ---- Offsets --------------------------------------------------------------------------------- */
+
+static vkd_result pack(const placing *s, vkd__place *by_item) {
+    vkd_plan *p = s->p;
+    vkd__block *blocks = VKD_NEW(&p->memory, vkd__block, s->item_count);
+    if (!blocks) return VKD_E_MEMORY;
+    size_t count = 0;
+    for (uint32_t i = 0; i < s->item_count; i++) {
+        const span *life = &s->items[i];
+        if (life->first == NEVER || life->owner != i) continue;
+        const uint64_t bytes = vkd__align_up(item_bytes(p, i), 256);
+        blocks[count++] = (vkd__block){.id = i,
+                                       .bytes = bytes ? bytes : 256,
+                                       .first = s->epochs[life->first],
+                                       .last = s->epochs[life->last]};
+    }
+    const vkd_result r = vkd__plan_pack(p, blocks, count);
+    if (r) return r;
+    for (size_t i = 0; i < count; i++)
+        by_item[blocks[i].id] = (vkd__place){VKD__SPACE_ARENA, blocks[i].arena, blocks[i].offset};
+    return give_places(s, by_item);
+}
+
 static vkd_result place_outputs(vkd_plan *p) {
     const vkd_graph *g = p->graph;
     p->outputs = VKD_NEW(&p->memory, vkd__plan_io, g->output_count);
@@ -286,18 +340,19 @@ vkd_result vkd__plan_place(vkd_plan *p) {
     vkd_result r = place_inputs(p);
     if (r) return r;
     const uint32_t count = p->tensor_count + (uint32_t)p->scratch_count;
+    vkd__place *by_item = VKD_NEW(&p->memory, vkd__place, count);
     placing s = {.p = p,
                  .items = VKD_NEW(&p->memory, span, count),
                  .item_count = count,
-                 .scratch = VKD_NEW(&p->memory, vkd__place, p->scratch_count)};
-    if (!s.items || !s.scratch) return VKD_E_MEMORY;
+                 .scratch = VKD_NEW(&p->memory, vkd__place, p->scratch_count),
+                 .epochs = VKD_NEW(&p->memory, uint32_t, p->launch_count + 1)};
+    if (!by_item || !s.items || !s.scratch || !s.epochs) return VKD_E_MEMORY;
     r = find_lives(&s);
     if (!r) r = extend_lives(&s);
+    if (!r) r = check_sizes(&s);
+    if (!r) r = find_epochs(&s, by_item);
     if (r) return r;
     take_over(&s);
-    r = pack(&s);
-    for (size_t i = 0; !r && i < p->launch_count; i++)
-        for (uint32_t k = 0; !r && k < p->launches[i].binding_count; k++)
-            r = resolve(&s, &p->launches[i], &p->launches[i].bindings[k]);
+    r = pack(&s, by_item);
     return r ? r : place_outputs(p);
 }

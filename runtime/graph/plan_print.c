@@ -39,8 +39,11 @@ static void print_binding(vkd__text *t, const vkd_plan *p, const vkd__binding *b
         vkd__text_add(t, " -");
         return;
     }
-    vkd__text_add(t, " %s", b->tensor & SCRATCH ? "scratch" : p->graph->tensors[b->tensor].name);
-    if (b->window_bytes)
+    const bool scratch = b->tensor & SCRATCH;
+    const vkd__tensor *tensor = scratch ? NULL : &p->graph->tensors[b->tensor];
+    vkd__text_add(t, " %s", scratch ? "scratch" : tensor->name);
+    const bool all = tensor && b->window_bytes == vkd__tensor_bytes(tensor);
+    if (b->window_bytes && !all)
         vkd__text_add(t, "[%" PRIu64 "+%" PRIu64 "]", b->window_offset, b->window_bytes);
     print_place(t, p, (vkd__place){b->space, b->index, b->offset});
 }

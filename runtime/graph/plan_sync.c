@@ -29,12 +29,13 @@ static void set_barrier(vkd__launch *l, const touch *record, size_t count) {
             }
 }
 
-static vkd_result set_barriers(vkd_plan *p) {
+vkd_result vkd__plan_barriers(vkd_plan *p) {
     touch *record = vkd__alloc(p->ctx, p->launch_count * VKD__MAX_BINDINGS, sizeof *record);
     if (!record) return VKD_E_MEMORY;
     size_t count = 0;
     for (uint32_t i = 0; i < p->launch_count; i++) {
         vkd__launch *l = &p->launches[i];
+        l->barrier = false;
         set_barrier(l, record, count);
         if (l->barrier) count = 0;
         for (uint32_t k = 0; k < l->binding_count; k++)
@@ -63,7 +64,7 @@ static void set_slices(vkd_plan *p) {
 }
 
 vkd_result vkd__plan_sync(vkd_plan *p) {
-    const vkd_result r = set_barriers(p);
+    const vkd_result r = vkd__plan_barriers(p);
     if (!r) set_slices(p);
     return r;
 }

@@ -129,6 +129,24 @@ static void a_chain_needs_two_tensors_at_a_time(void **state) {
     end(&f);
 }
 
+static void sharing_storage_adds_no_barrier(void **state) {
+    (void)state;
+    fixture f = begin();
+    const vkd_tensor a = plain(f.g, f.x, 64), b = plain(f.g, a, 1);
+    const vkd_tensor c = plain(f.g, f.x, 64); /* beside b, so not where a lies */
+    const vkd_tensor d = plain(f.g, c, 1), e = in_place(f.g, c, 64); /* beside d, which reads c */
+    const vkd_tensor h = plain(f.g, e, 64), i = plain(f.g, h, 64);   /* a's time is over */
+    vkd_output(f.g, "b", b);
+    vkd_output(f.g, "d", d);
+    vkd_output(f.g, "i", i);
+    plan(&f);
+    assert_int_equal(f.plan->info.barriers, 4);
+    assert_false(same_place(&f, a, c));
+    assert_false(same_place(&f, c, e));
+    assert_int_equal(f.plan->info.transient_bytes, 4 * 256);
+    end(&f);
+}
+
 static void tensors_that_do_not_fit_one_allocation_go_to_several(void **state) {
     (void)state;
     fixture f = begin();
@@ -304,7 +322,7 @@ static void a_binding_beyond_the_limit_is_named(void **state) {
 static void a_tensor_beyond_one_allocation_gives_the_arithmetic(void **state) {
     (void)state;
     fixture f = begin();
-    f.profile.max_allocation = 1024;
+    f.profile.max_allocation = 1100; /* 1280 with the padding to a multiple of 256 */
     vkd_output(f.g, "a", vkd_name(f.g, plain(f.g, f.x, 257), "big"));
     expect_failure(&f, VKD_E_DEVICE_MEMORY, "'big', 257 elements of 4 bytes, 1028 bytes in all");
 }
@@ -379,6 +397,7 @@ int main(void) {
         cmocka_unit_test(a_view_lies_where_its_source_lies),
         cmocka_unit_test(storage_is_taken_over_only_from_who_dies_there),
         cmocka_unit_test(a_chain_needs_two_tensors_at_a_time),
+        cmocka_unit_test(sharing_storage_adds_no_barrier),
         cmocka_unit_test(tensors_that_do_not_fit_one_allocation_go_to_several),
         cmocka_unit_test(a_value_is_made_where_it_belongs),
         cmocka_unit_test(a_value_is_copied_where_the_place_is_still_in_use),
