@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "support/toy.h"
+
+typedef struct bench {
+    vkd_ctx *ctx;
+    vkd_device *device;
+    toy data;
+} bench;
+
+static int open_bench(void **state) {
+    bench *b = test_calloc(1, sizeof *b);
+    b->ctx = test_ctx();
+    b->device = test_device(b->ctx);
+    toy_init(&b->data);
+    *state = b;
+    return 0;
+}
+
+static int close_bench(void **state) {
+    bench *b = *state;
+    toy_term(&b->data);
+    test_device_close(b->device);
+    vkd_ctx_destroy(b->ctx);
+    test_free(b);
+    return 0;
+}
+
+static void run(const bench *b, const char *const *sets, const char *out, vkd_row *rows,
+                uint32_t *count) {
+    if (toy_run(b->ctx, b->device, &b->data, sets, NULL, out, rows, count))
+        fail_msg("%s", vkd_ctx_error(b->ctx));
+}
+
+/* ---- Determinism ---- */
+
+static void two_runs_end_with_the_same_bits(void **state) {
+    const bench *b = *state;
+    run(b, NULL, "one", NULL, NULL);
+    run(b, NULL, "two", NULL, NULL);
+    toy_same_file(toy_path(&b->data, "one/teacher.safetensors"),
+                  toy_path(&b->data, "two/teacher.safetensors"));
+    toy_same_file(toy_path(&b->data, "one/student.safetensors"),
+                  toy_path(&b->data, "two/student.safetensors"));
+    toy_same_file(toy_path(&b->data, "one/student_control.safetensors"),
+                  toy_path(&b->data, "two/student_control.safetensors"));
+}
+
+/* Whether two models of one architecture hold the same values. */
+static bool same_model(const bench *b, const char *first, const char *second) {
+    size_t n = 0, m = 0;
+    char *x = toy_read(toy_path(&b->data, first), &n);
+    char *y = toy_read(toy_path(&b->data, second), &m);
+    const bool same = n == m && !memcmp(x, y, n);
+    test_free(x);
+    test_free(y);
+    return same;
+}
+
+static void a_control_starts_from_the_students_weights(void **state) {
+    const bench *b = *state;
+    const char *const still[] = {"stages.distil.optimiser.lr=0", NULL};
+    const char *const other[] = {"stages.distil.optimiser.lr=0", "seed=4", NULL};
+    run(b, still, "still", NULL, NULL);
+    run(b, other, "other", NULL, NULL);
+    assert_true(same_model(b, "still/student.safetensors", "still/student_control.safetensors"));
+    assert_false(same_model(b, "still/student.safetensors", "other/student.safetensors"));
+}
+
+/* Without a loss that asks the teacher, student and control do the same: samples in the same order,
+ * the same units dropped. */
+static void a_control_sees_what_its_student_sees(void **state) {
+    const bench *b = *state;
+    const char *const sets[] = {"stages.distil.losses=[{loss: ce}]", NULL};
+    run(b, sets, "equal", NULL, NULL);
+    assert_true(same_model(b, "equal/student.safetensors", "equal/student_control.safetensors"));
+    assert_false(same_model(b, "one/student.safetensors", "one/student_control.safetensors"));
+}
+
+/* ---- Losses ---- */
+
+/* The value of a key in the n-th row of metrics.jsonl that holds it, for one phase. */
+static double metric(const bench *b, const char *out, const char *phase, const char *key, int n) {
+    char name[64], wanted[64], start[64];
+    size_t size = 0;
+    snprintf(name, sizeof name, "%s/metrics.jsonl", out);
+    snprintf(start, sizeof start, "{\"phase\": \"%s\"", phase);
+    snprintf(wanted, sizeof wanted, "\"%s\": ", key);
+    char *text = toy_read(toy_path(&b->data, name), &size);
+    double value = NAN;
+    for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
+        const char *at = strstr(line, wanted);
+        if (strncmp(line, start, strlen(start)) != 0 || !at || n--) continue;
+        value = strtod(at + strlen(wanted), NULL);
+        break;
+    }
+    test_free(text);
+    return value;
+}
+
+static void cached_and_live_teachers_give_the_same_losses(void **state) {
+    const bench *b = *state;
+    const char *const live[] = {"stages.distil.teacher_logits=live", NULL};
+    run(b, live, "live", NULL, NULL);
+    for (int i = 0; i < 4; i++) {
+        const double a = metric(b, "one", "student", "kd_kl", i);
+        const double c = metric(b, "live", "student", "kd_kl", i);
+        assert_true(a > 0);
+        /* Blocks of other sizes may round elsewhere; twenty steps let that grow. */
+        if (!(fabs(a - c) <= 1e-3 * a)) fail_msg("row %d: cached %g, live %g", i, a, c);
+    }
+}
+
+static void every_metric_is_there(void **state) {
+    const bench *b = *state;
+    static const char *const keys[] = {
+        "loss", "kd_kl", "ce", "tau.kd_kl", "gradient_norm", "learning_rate", "samples_per_second"};
+    for (size_t i = 0; i < VKD_COUNT(keys); i++)
+        assert_false(isnan(metric(b, "one", "student", keys[i], 0)));
+    const double loss = metric(b, "one", "student", "loss", 0);
+    const double terms =
+        0.9 * metric(b, "one", "student", "kd_kl", 0) + 0.1 * metric(b, "one", "student", "ce", 0);
+    assert_true(fabs(loss - terms) < 1e-5 * loss);
+    assert_true(metric(b, "one", "student", "test_accuracy", 1) > 0.25);
+}
+
+static void the_distilled_student_is_nearer_to_its_teacher(void **state) {
+    const bench *b = *state;
+    const char *const sets[] = {"stages.distil.epochs=12", "stages.teach.epochs=8", NULL};
+    vkd_row rows[8];
+    uint32_t count = 0;
+    run(b, sets, "nearer", rows, &count);
+    assert_int_equal(count, 3);
+    assert_true(isnan(rows[0].kl.mean));
+    assert_true(rows[0].accuracy.mean > 0.7);
+    assert_true(rows[2].kl.mean < 0.8 * rows[1].kl.mean);
+    assert_int_equal(rows[1].parameters, 36 * 5 + 5 + 2 * 5 + 5 * 4 + 4);
+    assert_int_equal(rows[2].tests, TOY_TEST);
+    assert_true(fabs(rows[2].errors.mean - TOY_TEST * (1 - rows[2].accuracy.mean)) < 1e-9);
+}
+
+static void a_shift_found_on_the_training_split_brings_an_omitted_class_back(void **state) {
+    const bench *b = *state;
+    const char *const sets[] = {"stages.distil.epochs=30",         "stages.teach.epochs=8",
+                                "stages.distil.omit_classes=[2]",  "stages.distil.control=false",
+                                "evaluation.bias_shift={2: 1000}", NULL};
+    vkd_row rows[8];
+    uint32_t count = 0;
+    run(b, sets, "omitted", rows, &count);
+    assert_int_equal(count, 4); /* teacher, as trained, given, searched */
+    assert_true(rows[1].omitted_recall.mean < 0.9);
+    assert_true(rows[2].omitted_recall.mean == 1);
+    assert_true(rows[3].omitted_recall.mean > rows[1].omitted_recall.mean);
+    assert_true(rows[3].accuracy.mean > rows[1].accuracy.mean);
+    assert_true(rows[3].shift.mean > 0 && rows[3].shift.mean <= 20);
+}
+
+static void seeds_share_the_teacher_and_repeat_the_rest(void **state) {
+    const bench *b = *state;
+    vkd_row rows[8];
+    uint32_t count = 0;
+    const vkd_run_desc desc = {.seeds = 3};
+    if (toy_run(b->ctx, b->device, &b->data, NULL, &desc, "seeds", rows, &count))
+        fail_msg("%s", vkd_ctx_error(b->ctx));
+    assert_int_equal(count, 3);
+    assert_int_equal(rows[0].seeds, 1);
+    assert_int_equal(rows[2].seeds, 3);
+    assert_true(rows[2].kl.deviation > 0);
+    toy_same_file(toy_path(&b->data, "seeds/seed-3/student.safetensors"),
+                  toy_path(&b->data, "one/student.safetensors"));
+    assert_false(
+        same_model(b, "seeds/seed-3/student.safetensors", "seeds/seed-4/student.safetensors"));
+}
+
+static void a_loaded_teacher_gives_what_the_trained_one_gave(void **state) {
+    const bench *b = *state;
+    char load[400];
+    snprintf(load, sizeof load, "models.teacher.load=%s",
+             toy_path(&b->data, "one/teacher.safetensors"));
+    const char *const stage = "stages=[{name: distil, train: student, teacher: teacher, losses: "
+                              "[{loss: kd_kl, weight: 0.9, tau: 3}, {loss: ce, weight: 0.1}], "
+                              "optimiser: {name: adamw, lr: 0.01, clip: 1}, schedule: {name: "
+                              "cosine, warmup: 3}, epochs: 2, batch: 24}]";
+    const char *const sets[] = {load, stage, NULL};
+    run(b, sets, "loaded", NULL, NULL);
+    assert_true(same_model(b, "one/student.safetensors", "loaded/student.safetensors"));
+}
+
+/* ---- Faults ---- */
+
+static void refuse(const bench *b, const char *const *sets, const char *out, vkd_result want,
+                   const char *words) {
+    const vkd_result r = toy_run(b->ctx, b->device, &b->data, sets, NULL, out, NULL, NULL);
+    if (r != want) fail_msg("%s: %s", vkd_result_text(r), vkd_ctx_error(b->ctx));
+    if (!strstr(vkd_ctx_error(b->ctx), words))
+        fail_msg("'%s' should say '%s'", vkd_ctx_error(b->ctx), words);
+}
+
+static void a_diverging_run_stops_and_names_a_tensor(void **state) {
+    const bench *b = *state;
+    const char *const sets[] = {"stages.teach.optimiser.lr=1e9", NULL};
+    refuse(b, sets, "diverge", VKD_E_NONFINITE, "the first tensor that is not finite is '");
+    assert_null(strstr(vkd_ctx_error(b->ctx), "none any more"));
+}
+
+static void what_does_not_fit_is_said(void **state) {
+    const bench *b = *state;
+    const char *const omit[] = {"stages.distil.omit_classes=[9]", NULL};
+    refuse(b, omit, "e1", VKD_E_RECIPE, "omits class 9, the data has 4");
+    const char *const batch[] = {"stages.distil.batch=1000", NULL};
+    refuse(b, batch, "e2", VKD_E_RECIPE, "a batch of 1000 is more than the 256");
+    char load[400];
+    snprintf(load, sizeof load, "models.teacher.load=%s",
+             toy_path(&b->data, "one/student.safetensors"));
+    const char *const wrong[] = {load, NULL};
+    refuse(b, wrong, "e3", VKD_E_SHAPE, "fc0.weight");
+    const char *const none[] = {"models.teacher.load=/nowhere/t.safetensors", NULL};
+    refuse(b, none, "e4", VKD_E_FILE, "/nowhere/t.safetensors");
+    const char *const planes[] = {"data.mean=[1, 2]", "data.std=[1, 2]", NULL};
+    refuse(b, planes, "e5", VKD_E_RECIPE, "2 values");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(two_runs_end_with_the_same_bits),
+        cmocka_unit_test(a_control_starts_from_the_students_weights),
+        cmocka_unit_test(a_control_sees_what_its_student_sees),
+        cmocka_unit_test(cached_and_live_teachers_give_the_same_losses),
+        cmocka_unit_test(every_metric_is_there),
+        cmocka_unit_test(the_distilled_student_is_nearer_to_its_teacher),
+        cmocka_unit_test(a_shift_found_on_the_training_split_brings_an_omitted_class_back),
+        cmocka_unit_test(seeds_share_the_teacher_and_repeat_the_rest),
+        cmocka_unit_test(a_loaded_teacher_gives_what_the_trained_one_gave),
+        cmocka_unit_test(a_diverging_run_stops_and_names_a_tensor),
+        cmocka_unit_test(what_does_not_fit_is_said),
+    };
+    return cmocka_run_group_tests_name("train_run", tests, open_bench, close_bench);
+}
