@@ -164,7 +164,8 @@ static void texts_got_read_back_as_the_same_bits(void **state) {
     memset(&c, 0, sizeof c);
     memset(&back, 0, sizeof back);
     vkd__fields_init(fields, VKD_COUNT(fields), &c);
-    static const float odd[] = {0.1f, 1.0f / 3, FLT_MAX, -FLT_MIN, 16777217.0f, 1e-45f};
+    static const float odd[] = {1044242.25f, 0.1f,        1.0f / 3, FLT_MAX,
+                                -FLT_MIN,    16777217.0f, 1e-45f};
     for (size_t i = 0; i < VKD_COUNT(odd); i++) {
         c.free = odd[i];
         for (size_t k = 0; k < VKD_COUNT(fields); k++) {

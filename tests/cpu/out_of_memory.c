@@ -108,7 +108,7 @@ static vkd_result idx_load(vkd_ctx *ctx) {
     vkd__dataset d = {0};
     if (!r) r = def->load(ctx, config, &d);
     free(config);
-    vkd__dataset_term(ctx, &d);
+    if (!r) vkd__dataset_term(ctx, &d); /* a failed load leaves nothing to free */
     return r;
 }
 

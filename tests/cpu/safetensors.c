@@ -228,6 +228,21 @@ static void written_files_read_back_equal(void **state) {
     vkd_ctx_destroy(ctx);
 }
 
+static void values_are_aligned_after_headers_of_any_length(void **state) {
+    (void)state;
+    vkd_ctx *ctx = test_ctx();
+    static const char digits[] = "12345678";
+    for (size_t i = 0; i < 8; i++) {
+        const vkd__st_pair pair = {"k", digits + i};
+        assert_int_equal(vkd__st_write(ctx, path, &tensors[1], 1, &pair, 1), VKD_OK);
+        vkd__st_file *f;
+        assert_int_equal(vkd__st_open(ctx, path, &f), VKD_OK);
+        assert_int_equal((uintptr_t)vkd__st_at(f, 0)->data % 8, 0);
+        vkd__st_close(f);
+    }
+    vkd_ctx_destroy(ctx);
+}
+
 static void every_beginning_of_a_file_is_refused(void **state) {
     (void)state;
     vkd_ctx *ctx = test_ctx();
@@ -265,6 +280,8 @@ static void what_cannot_be_written_leaves_no_file(void **state) {
          {"k", "v"},
          "tensor 'x' has 0 bytes, not what its shape needs"},
         {{"\xc0\x80", VKD_U8, {1, {3}}, flags, 3}, {"k", "v"}, "a name is not UTF-8"},
+        {{"\xbf\xbf", VKD_U8, {1, {3}}, flags, 3}, {"k", "v"}, "a name is not UTF-8"},
+        {{"\xe0\x80\x80", VKD_U8, {1, {3}}, flags, 3}, {"k", "v"}, "a name is not UTF-8"},
         {{"\xed\xa0\x80", VKD_U8, {1, {3}}, flags, 3}, {"k", "v"}, "a name is not UTF-8"},
         {{"\xf4\x90\x80\x80", VKD_U8, {1, {3}}, flags, 3}, {"k", "v"}, "a name is not UTF-8"},
         {{"x", VKD_U8, {1, {3}}, flags, 3}, {"k", "\xe2\x82"}, "a name is not UTF-8"},
@@ -318,6 +335,7 @@ int main(void) {
         cmocka_unit_test(what_a_header_lies_about_is_said),
         cmocka_unit_test(header_sizes_that_lie_are_refused),
         cmocka_unit_test(written_files_read_back_equal),
+        cmocka_unit_test(values_are_aligned_after_headers_of_any_length),
         cmocka_unit_test(every_beginning_of_a_file_is_refused),
         cmocka_unit_test(what_cannot_be_written_leaves_no_file),
         cmocka_unit_test(a_full_disk_leaves_the_old_file_whole),
