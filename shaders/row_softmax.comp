@@ -24,8 +24,9 @@ void main() {
         ROW_QUADS(q, p.V) z = row_add(z, ROW_LOAD(x, row, p.V, q, -ROW_INFINITY));
         z = row_lse(z);
         if (!row_live(first, p.N)) continue;
-        const float shift = LOG != 0u ? z.x + log(z.y) : z.x;
-        const float scale = z.y == 0.0 ? 0.0 : 1.0 / z.y;
+        const bool masked = z.y == 0.0; // throughout
+        const float shift = masked ? 0.0 : LOG != 0u ? z.x + log(z.y) : z.x;
+        const float scale = masked ? 0.0 : 1.0 / z.y;
         ROW_QUADS(q, p.V) {
             const vec4 v = ROW_LOAD(x, row, p.V, q, 0.0) - shift;
             ROW_STORE(y, row, p.V, q, LOG != 0u ? v : row_exp(v) * scale);
