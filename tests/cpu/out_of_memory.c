@@ -16,6 +16,7 @@
 #include "data/idx.h"
 #include "data/safetensors.h"
 #include "train/tree.h"
+#include "vkdistill/train.h"
 
 /* ---- An allocator that fails when told ---- */
 
@@ -146,6 +147,52 @@ static vkd_result folders(vkd_ctx *ctx) {
     return vkd__make_folder(ctx, folder);
 }
 
+static vkd_result recipe_parse_and_print(vkd_ctx *ctx) {
+    static const char text[] =
+        "name: n\n"
+        "data: {format: idx, mean: 0.5, std: 0.5}\n"
+        "models: {t: {arch: mlp, hidden: [4, 4]}, s: {arch: mlp}}\n"
+        "stages:\n"
+        "- {name: one, train: t, epochs: 1, losses: [{loss: ce}], optimiser: {name: adamw, lr: "
+        "1},\n"
+        "   schedule: {name: cosine}}\n"
+        "- {name: two, train: s, teacher: t, epochs: 1, losses: [{loss: kd_kl}],\n"
+        "   optimiser: {name: sgd, lr: 1}, schedule: {name: constant}}\n";
+    const char *set = "stages.two.losses.kd_kl.tau=8";
+    vkd_recipe *recipe;
+    vkd_result r = vkd_recipe_parse(ctx, "f", text, sizeof text - 1, &set, 1, &recipe);
+    char *printed = r ? NULL : vkd_recipe_print(recipe);
+    if (!r && !printed) r = VKD_E_MEMORY;
+    vkd_free_text(ctx, printed);
+    vkd_recipe_destroy(recipe);
+    return r;
+}
+
+/* A training step of one layer: forward, backward, optimiser, plan. */
+static vkd_result graph_and_plan(vkd_ctx *ctx) {
+    vkd_store *store = NULL;
+    vkd_graph *g = NULL;
+    vkd_plan *plan = NULL;
+    vkd_result r = vkd_store_create(ctx, &store);
+    if (!r) r = vkd_graph_create(ctx, store, NULL, &g);
+    if (!r) {
+        vkd_tensor x = vkd_input(g, "x", VKD_F32, VKD_SHAPE(8, 4));
+        vkd_tensor classes = vkd_input(g, "labels", VKD_I32, VKD_SHAPE(8));
+        vkd_tensor w = vkd_param(g, "net.weight", VKD_SHAPE(3, 4),
+                                 &(vkd_init){.kind = VKD_INIT_XAVIER_UNIFORM});
+        vkd_tensor logits = vkd_matmul(g, x, w, &(vkd_matmul_desc){.transpose_b = true});
+        vkd_tensor loss = vkd_ce(g, vkd_name(g, logits, "logits"), classes, 0.0f);
+        vkd_tensor grad = vkd_gradient(g, loss, "net");
+        vkd_sgd(g, "net", grad, vkd_guard(g, "net", grad, loss, 0.0f), vkd_constant(g, 0.1f), NULL);
+        vkd_output(g, "loss", loss);
+        r = vkd_plan_create(g, vkd_profile_find("cpu"), &plan);
+    }
+    vkd_plan_destroy(plan);
+    vkd_graph_destroy(g);
+    vkd_store_destroy(store);
+    return r;
+}
+
 static const scenario scenarios[] = {
     {"idx parse", idx_parse},
     {"idx load", idx_load},
@@ -154,6 +201,8 @@ static const scenario scenarios[] = {
     {"tree", tree_read_and_set},
     {"unknown field", unknown_field},
     {"make folder", folders},
+    {"recipe", recipe_parse_and_print},
+    {"graph and plan", graph_and_plan},
 };
 
 static int make_files(void **state) {
