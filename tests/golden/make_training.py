@@ -31,7 +31,7 @@ def parameters():
     out = []
     for layer, (inner, outer) in enumerate(zip(WIDTHS, WIDTHS[1:])):
         out.append(wave(outer * inner, 10 + layer, 0.4).view(outer, inner).requires_grad_())
-        out.append(wave(outer, 20 + layer, 0.1).requires_grad_())
+        out.append(wave(outer, 20 + layer, 1.0).requires_grad_())
     return out
 
 
