@@ -35,7 +35,7 @@ void main() {
         // A label outside the classes reads element 0 and is dead.
         const uint label = uint(labels[p.first + row]);
         const float target = LOAD1(logits, row * p.V + (label < p.V ? label : 0u));
-        const bool live = label < p.V && !(target < MASKED) && loss_live(z);
+        const bool live = label < p.V && !(target < MASKED);
         const float spread = smoothing / max(all.y, 1.0), hit = 1.0 - smoothing;
         const float value =
             loss_log(z.y) + hit * (z.x - target) + spread * (all.y * z.x - all.x);

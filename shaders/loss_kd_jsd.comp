@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Generalised Jensen-Shannon divergence a row and its gradient, 0 < beta < 1; formula and derivation
-// in runtime/ops/kd_jsd.c.
+// Generalised Jensen-Shannon divergence a row and its gradient, 0 < beta < 1; formula and
+// derivation in runtime/ops/kd_jsd.c.
 //! direct -DVKD_DIRECT
 #version 450
 #extension GL_GOOGLE_include_directive : require
@@ -40,9 +40,8 @@ void main() {
             const vec4 pp = row_exp(LOSS_LOAD(teacher, row, i, factor) - zt.x - log_zt);
             const vec4 m = max(beta * pp + rest * qq, vec4(1e-37)), gap = (pp - qq) / m;
             const vec4 a = rest * gap, b = -beta * gap;
-            const vec4 log_pm = loss_log(pp / m, a), log_qm = loss_log(qq / m, b);
-            value += row_sum4(
-                m * (beta * loss_psi(a, pp / m, log_pm) + rest * loss_psi(b, qq / m, log_qm)));
+            const vec4 r = pp / m, log_pm = loss_log(r, a), log_qm = loss_log(qq / m, b);
+            value += row_sum4(m * (beta * (r * log_pm - a) + rest * (qq / m * log_qm - b)));
             mean += row_sum4(qq * log_qm);
         }
         const vec2 sums = row_sum(vec2(value, mean));

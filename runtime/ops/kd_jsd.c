@@ -16,8 +16,9 @@
  * (log(q/m) - sum_v q_v log(q_v / m_v)).
  *
  * The kernel uses a = p/m - 1 = (1-beta)(p - q)/m and b = q/m - 1 = -beta (p - q)/m. As beta a +
- * (1-beta) b = 0, J = sum_v m (beta psi(a) + (1-beta) psi(b)), psi(a) = (1+a) log(1+a) - a >= 0:
- * terms without a sign, so nothing cancels when the rows are nearly equal.
+ * (1-beta) b = 0, J = sum_v m (beta psi(a) + (1-beta) psi(b)), psi(a) = (1+a) log(1+a) - a >= 0: no
+ * term has a sign, so nothing cancels over classes, and an error in p or q counts only in second
+ * order. log(1+a) comes from a, which is exact where p and q are near.
  *
  * Masks: a class masked by one side has p = 0 or q = 0; m is positive wherever either is, so no
  * term is infinite. (Only at beta = 0 and 1 do the rules of the plain KLs apply.) */

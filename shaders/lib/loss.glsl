@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the fused row losses share: masks, and divergences that do not cancel. Included after io.glsl
-// and row.glsl; runtime/ops/row_loss.h is the host's half.
+// What the fused row losses share: masks, and divergences that do not cancel. Included after
+// io.glsl and row.glsl; runtime/ops/row_loss.h is the host's half.
 
 layout(constant_id = 11) const uint GRADIENT = 0; // write the gradient too, times dout
 layout(push_constant) uniform Params { vkd_loss_params p; };
@@ -27,7 +27,8 @@ bool loss_live(vec2 z) {
     return !(z.x <= MASKED && z.y >= 0.0);
 }
 
-// log r, where a = r - 1 is known better than r: the built-in logarithm is only good to 2^-21 around 1.
+// log r, where a = r - 1 is known better than r: the built-in logarithm is only good to 2^-21
+// around 1.
 vec4 loss_log(vec4 r, vec4 a) {
     const vec4 s = a / (2.0 + a), s2 = s * s;
     const vec4 near =
@@ -45,21 +46,14 @@ float loss_log(float r) {
 }
 
 // pp log(pp / qq) - pp + qq, from the logarithms and the probabilities: KL(pp || qq) when summed,
-// since both sum to 1, but each term is at least 0, so that nothing cancels between near-equal rows,
-// and an error in the normalisation of pp or qq counts only in second order. With x = log(qq/pp) it
-// is pp (e^x - 1 - x). A class with pp = 0 gives qq; one masked in qq must be masked in pp.
+// since both sum to 1, but each term is at least 0, so that nothing cancels between near-equal
+// rows, and an error in the normalisation of pp or qq counts only in second order. With
+// x = log(qq/pp) it is pp (e^x - 1 - x). A class with pp = 0 gives qq; one masked in qq must be
+// masked in pp.
 vec4 loss_kl(vec4 lp, vec4 lq, vec4 pp, vec4 qq) {
     const vec4 x = lq - lp;
     const vec4 series =
         1.0 / 2.0 +
         x * (1.0 / 6.0 + x * (1.0 / 24.0 + x * (1.0 / 120.0 + x * (1.0 / 720.0 + x / 5040.0))));
     return mix(qq - pp - pp * x, pp * x * x * series, lessThan(abs(x), vec4(0.5)));
-}
-
-// (1 + a) log(1 + a) - a, from r = 1 + a and log r; at least 0.
-vec4 loss_psi(vec4 a, vec4 r, vec4 lr) {
-    const vec4 series =
-        1.0 / 2.0 -
-        a * (1.0 / 6.0 - a * (1.0 / 12.0 - a * (1.0 / 20.0 - a * (1.0 / 30.0 - a / 42.0))));
-    return mix(r * lr - a, a * a * series, lessThan(abs(a), vec4(0.1)));
 }
