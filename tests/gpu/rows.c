@@ -242,10 +242,13 @@ static void windows_change_nothing(void **state) {
         vkd_profile p = *vkd_device_profile(t.device);
         if (cut) p.max_binding = 16384; /* three windows of the data and of the table */
         bench_start(&t, &p);
-        int32_t *at = vkd_program_input(t.program, "chosen");
-        for (int i = 0; i < 100; i++)
-            at[i] = choice(i);
-        bench_step(&t);
+        /* The first step leaves other numbers where the second one must write its zeros. */
+        for (int step = 0; step < 2; step++) {
+            int32_t *at = vkd_program_input(t.program, "chosen");
+            for (int i = 0; i < 100; i++)
+                at[i] = step ? choice(i) : i * 9;
+            bench_step(&t);
+        }
         const char *const names[] = {"batch", "rows", "dtable"};
         float *to = whole;
         for (int k = 0; k < 3; k++) {
@@ -256,6 +259,14 @@ static void windows_change_nothing(void **state) {
             to += count;
         }
         check_batch(whole, bytes);
+        for (int i = 0; i < 1000; i++)
+            if (choice(i / 10) < 0 || choice(i / 10) >= 1000) assert_true(whole[3000 + i] == 0);
+        for (int i = 0; i < 10000; i++) {
+            bool used = false;
+            for (int k = 0; k < 100; k++)
+                used |= choice(k) == i / 10;
+            assert_int_equal(whole[4000 + i] != 0, used);
+        }
         bench_stop(&t);
     }
     bench_end(&t);
