@@ -26,6 +26,7 @@ const char *vkd__vk_text(VkResult r) {
         X(VK_ERROR_FRAGMENTED_POOL)
         X(VK_ERROR_OUT_OF_POOL_MEMORY)
         X(VK_ERROR_FRAGMENTATION)
+        X(VK_ERROR_UNKNOWN)
     default:
         return "an unknown result";
     }
@@ -177,13 +178,7 @@ static vkd_result create_commands(vkd_device *d) {
                                         .level = VK_COMMAND_BUFFER_LEVEL_PRIMARY,
                                         .commandBufferCount = 1},
                                     &d->once));
-    if (r) return r;
-    r = VKD__VK(d, vkCreateFence(d->device,
-                                 &(VkFenceCreateInfo){.sType = VK_STRUCTURE_TYPE_FENCE_CREATE_INFO},
-                                 NULL, &d->fence));
-    if (r) return r;
-    r = vkd__buffer_create(d, VKD__ALIGNMENT, VKD__MEMORY_DEVICE, "a block of zeros", &d->zeros);
-    return r ? r : vkd__zero(d, &d->zeros);
+    return r;
 }
 
 static vkd_result open_device(vkd_device *d, const vkd_device_desc *desc) {
@@ -227,7 +222,6 @@ void vkd_device_close(vkd_device *device) {
     if (!device) return;
     vkd_device *d = device;
     if (d->device) {
-        if (!d->lost) d->vk.vkDeviceWaitIdle(d->device);
         vkd__stores_detach(d);
         vkd__pipelines_destroy(d);
         vkd__cache_close(d);

@@ -114,6 +114,8 @@ vkd_result vkd__memory_require(vkd_device *d, uint64_t bytes, const char *what);
 vkd_result vkd__once_begin(vkd_device *d, VkCommandBuffer *out);
 vkd_result vkd__once_end(vkd_device *d);
 vkd_result vkd__zero(vkd_device *d, const vkd__buffer *b);
+/* Makes d->zeros, once. */
+vkd_result vkd__need_zeros(vkd_device *d);
 vkd_result vkd__upload(vkd_device *d, VkBuffer to, uint64_t offset, const void *data,
                        uint64_t bytes);
 vkd_result vkd__download(vkd_device *d, VkBuffer from, uint64_t offset, void *data, uint64_t bytes);
@@ -219,7 +221,7 @@ const char *vkd__vk_text(VkResult r);
 /* Physical devices as `vkdistill doctor` shows them. Fills up to capacity; gives the count. */
 vkd_result vkd__device_list(vkd_ctx *ctx, vkd__probe *probes, uint32_t capacity, uint32_t *count);
 /* Submits one empty command buffer and waits for nothing: what a replayed step is measured
- * against. vkd__device_idle waits. */
+ * against. Must be followed by vkd__device_idle, which waits. */
 vkd_result vkd__device_submit_empty(vkd_device *d);
 vkd_result vkd__device_idle(vkd_device *d);
 

@@ -121,6 +121,8 @@ const char *vkd__probe_missing(const vkd__probe *p) {
     if (p->limits.minStorageBufferOffsetAlignment > VKD__ALIGNMENT ||
         p->limits.minTexelBufferOffsetAlignment > VKD__ALIGNMENT)
         return "buffer offsets that are multiples of 256 bytes";
+    if (p->limits.maxPerStageDescriptorStorageBuffers < VKD__MAX_BINDINGS)
+        return "ten storage buffers in one kernel";
     if (!p->synchronization2) return "the feature synchronization2";
     if (!p->timeline) return "the feature timelineSemaphore";
     if (!p->maintenance4) return "the feature maintenance4";

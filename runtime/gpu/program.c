@@ -107,6 +107,7 @@ static vkd_result make_memory(vkd_program *p, const vkd_plan *plan) {
     p->arenas = VKD_NEW(&p->memory, vkd__buffer, plan->arena_count);
     if (!what || !p->arenas) return VKD_E_MEMORY;
     vkd_result r = require_memory(p, plan, what);
+    if (!r) r = vkd__need_zeros(d);
     if (!r && p->store) r = vkd__store_place(d, p->store);
     for (; !r && p->arena_count < plan->arena_count; p->arena_count++) {
         vkd__buffer *arena = &p->arenas[p->arena_count];

@@ -91,7 +91,6 @@ static void release(void *user) {
         while (*link != s)
             link = &(*link)->next;
         *link = s->next;
-        if (!s->device->lost) s->device->vk.vkDeviceWaitIdle(s->device->device);
         free_blocks(s);
     }
     vkd__free(s->ctx, s);

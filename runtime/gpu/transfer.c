@@ -39,6 +39,16 @@ vkd_result vkd__once_begin(vkd_device *d, VkCommandBuffer *out) {
     return VKD_OK;
 }
 
+/* Made at the first use, so that a driver without hardware, which can only compile, still opens. */
+static vkd_result need_fence(vkd_device *d) {
+    if (d->fence) return VKD_OK;
+    VkFence fence = VK_NULL_HANDLE;
+    const VkFenceCreateInfo info = {.sType = VK_STRUCTURE_TYPE_FENCE_CREATE_INFO};
+    const vkd_result r = VKD__VK(d, vkCreateFence(d->device, &info, NULL, &fence));
+    if (!r) d->fence = fence;
+    return r;
+}
+
 static vkd_result submit_once(vkd_device *d, VkFence fence) {
     const VkCommandBufferSubmitInfo cb = {.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_SUBMIT_INFO,
                                           .commandBuffer = d->once};
@@ -53,6 +63,7 @@ vkd_result vkd__once_end(vkd_device *d) {
     vkd__barrier(d, d->once, VK_PIPELINE_STAGE_2_ALL_COMMANDS_BIT, VK_ACCESS_2_MEMORY_WRITE_BIT,
                  VK_PIPELINE_STAGE_2_HOST_BIT, VK_ACCESS_2_HOST_READ_BIT);
     vkd_result r = VKD__VK(d, vkEndCommandBuffer(d->once));
+    if (!r) r = need_fence(d);
     if (!r) r = submit_once(d, d->fence);
     if (r) return r;
     r = VKD__VK(d, vkWaitForFences(d->device, 1, &d->fence, VK_TRUE, UINT64_MAX));
@@ -73,6 +84,19 @@ vkd_result vkd__zero(vkd_device *d, const vkd__buffer *b) {
     if (r) return r;
     d->vk.vkCmdFillBuffer(cb, b->buffer, 0, VK_WHOLE_SIZE, 0);
     return vkd__once_end(d);
+}
+
+vkd_result vkd__need_zeros(vkd_device *d) {
+    if (d->zeros.buffer) return VKD_OK;
+    vkd__buffer zeros;
+    vkd_result r = vkd__buffer_create(d, VKD__ALIGNMENT, VKD__MEMORY_DEVICE, "zeros", &zeros);
+    if (r) return r;
+    r = vkd__zero(d, &zeros);
+    if (r)
+        vkd__buffer_destroy(d, &zeros);
+    else
+        d->zeros = zeros;
+    return r;
 }
 
 static vkd_result need_staging(vkd_device *d, uint64_t bytes) {

@@ -39,6 +39,7 @@ static vkd__probe report(const char *name, VkPhysicalDeviceType type, uint32_t v
     p.limits.minStorageBufferOffsetAlignment = 64;
     p.limits.minTexelBufferOffsetAlignment = 16;
     p.limits.maxStorageBufferRange = 1u << 27;
+    p.limits.maxPerStageDescriptorStorageBuffers = 16;
     p.limits.maxTexelBufferElements = 1u << 16;
     return p;
 }
@@ -92,6 +93,9 @@ static void what_is_missing_of_the_baseline_is_named(void **state) {
     p = good;
     p.limits.maxComputeWorkGroupInvocations = 128;
     assert_non_null(strstr(vkd__probe_missing(&p), "256 invocations"));
+    p = good;
+    p.limits.maxPerStageDescriptorStorageBuffers = 4;
+    assert_non_null(strstr(vkd__probe_missing(&p), "storage buffers"));
     p = good;
     p.synchronization2 = false;
     assert_non_null(strstr(vkd__probe_missing(&p), "synchronization2"));
