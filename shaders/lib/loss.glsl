@@ -21,8 +21,8 @@ bvec4 loss_masked(vec4 x) {
 vec4 loss_hide(vec4 x, vec4 y) {
     return mix(x, vec4(MASKED), loss_masked(y));
 }
-// Whether a row, by its largest element and its sum, has a class left. A NaN keeps it alive, so that
-// it shows.
+// Whether a row, by its largest element and its sum, has a class left. A NaN keeps it alive, so
+// that it shows.
 bool loss_live(vec2 z) {
     return !(z.x <= MASKED && z.y >= 0.0);
 }
@@ -38,8 +38,7 @@ vec4 loss_log(vec4 r, vec4 a) {
                s2 * (1.0 / 5.0 +
                      s2 * (1.0 / 7.0 + s2 * (1.0 / 9.0 + s2 * (1.0 / 11.0 + s2 * (1.0 / 13.0)))))));
     const bvec4 is_near = lessThan(abs(a - 0.25), vec4(0.75));
-    const vec4 far = log(mix(r, vec4(1e-37), lessThan(r, vec4(1e-37)))); // max() may swallow a NaN
-    return mix(far, near, is_near);
+    return mix(mix(log(max(r, vec4(1e-37))), near, is_near), r, isnan(r));
 }
 float loss_log(float r) {
     return loss_log(vec4(r), vec4(r - 1.0)).x;

@@ -98,12 +98,13 @@ float row_max4(vec4 v) {
 float row_sum4(vec4 v) {
     return (v.x + v.y) + (v.z + v.w);
 }
-// exp that is 0 at -infinity on every driver; NaN stays NaN. For arguments that are not positive.
+// exp that is 0 at -infinity and NaN at NaN on every driver (not every exp is). For arguments that
+// are not positive.
 vec4 row_exp(vec4 v) {
-    return mix(exp(v), vec4(0.0), lessThan(v, vec4(-104.0)));
+    return mix(mix(exp(v), vec4(0.0), lessThan(v, vec4(-104.0))), v, isnan(v));
 }
 float row_exp(float v) {
-    return v < -104.0 ? 0.0 : exp(v);
+    return isnan(v) ? v : v < -104.0 ? 0.0 : exp(v);
 }
 
 // ---- Reductions over the lanes of a row. The order is fixed: the same bits in every run.
