@@ -16,6 +16,8 @@ layout(constant_id = 12) const uint REPEAT_A = 0; // a's innermost stride is 0
 layout(constant_id = 13) const uint REPEAT_B = 0;
 layout(constant_id = 14) const uint KIND = 0; // add, sub, mul, div
 
+layout(constant_id = 15) const uint SCALARS = 0; // y's quads are not vec4s: stored one by one
+
 layout(push_constant) uniform Params { vkd_strided_params p; };
 VKD_IN(0, a);  // broadcasts to y's shape
 VKD_IN(1, b);  // broadcasts to y's shape
@@ -58,6 +60,15 @@ void main() {
                 v.w = LOAD1(b, at.y);
             }
         }
-        y[(p.offset_y >> 2) + i] = keep4(combine(u, v), i, p.count);
+        const vec4 w = combine(u, v);
+        if (SCALARS == 0u) {
+            y[(p.offset_y >> 2) + i] = keep4(w, i, p.count);
+        } else {
+            const uint to = p.offset_y + 4u * i, left = p.count - 4u * i;
+            STORE1(y, to, w.x);
+            if (left > 1u) STORE1(y, to + 1u, w.y);
+            if (left > 2u) STORE1(y, to + 2u, w.z);
+            if (left > 3u) STORE1(y, to + 3u, w.w);
+        }
     }
 }

@@ -128,30 +128,26 @@ static bool lower(vkd__lower *l, const vkd__node *n) {
     vkd__strided s = loop_of(l->g, n);
     vkd__strided_merge(&s);
     const char *kernel = vkd__variant(l, "binary");
-    const uint64_t rows = s.dim[s.axes - 1];
-    for (uint64_t row = 0; row < rows;) {
-        vkd__strided part;
-        const uint64_t count = vkd__strided_window(&s, l->profile, row, &part);
-        if (!count)
-            return vkd__lower_fail(l, VKD_E_SHAPE,
-                                   "four rows of its outermost axis are too large for "
-                                   "one binding of this device");
+    vkd__strided_walk walk;
+    if (!vkd__strided_walk_init(&walk, l, &s)) return false;
+    for (vkd__strided part; vkd__strided_walk_next(&walk, &part);) {
         vkd__launch *launch = vkd__launch_add(l, kernel);
         if (!launch) return false;
         vkd__strided_bind(l, launch, n->in[0], VKD__READ, &part, 0);
         vkd__strided_bind(l, launch, n->in[1], VKD__READ, &part, 1);
         vkd__strided_bind(l, launch, n->out[0], VKD__WRITE, &part, 2);
+        const bool rows = part.dim[0] % 4 == 0;
+        const bool whole = walk.quads || (rows && part.offset[2] % 4 == 0);
         vkd__spec(launch, 10, part.axes);
-        vkd__spec(launch, 11,
-                  (part.axes == 1 || part.dim[0] % 4 == 0) && quads(&part, 0) && quads(&part, 1));
+        vkd__spec(launch, 11, (part.axes == 1 || rows) && quads(&part, 0) && quads(&part, 1));
         vkd__spec(launch, 12, part.stride[0][0] == 0);
         vkd__spec(launch, 13, part.stride[1][0] == 0);
         vkd__spec(launch, 14, ((const binary_params *)n->params)->kind);
+        vkd__spec(launch, 15, !whole);
         const struct vkd_strided_params push = vkd__strided_push(&part);
         vkd__push(launch, &push, sizeof push);
         vkd__grid(l, launch, vkd__div_up(vkd__div_up(push.count, 4), l->profile->flat_workgroup));
         vkd__cost(launch, push.count, 12.0 * (double)push.count);
-        row += count;
     }
     return true;
 }

@@ -75,24 +75,60 @@ static uint64_t span(const vkd__strided *s, uint32_t i, uint32_t axes) {
  */
 #define SLACK 64u
 
-uint64_t vkd__strided_window(const vkd__strided *s, const vkd_profile *p, uint64_t row,
-                             vkd__strided *part) {
-    const uint32_t outer = s->axes - 1;
-    const uint64_t limit = p->max_binding / sizeof(float), left = s->dim[outer] - row;
-    uint64_t rows = left;
+/* How many rows of axis `outer` fit, with all axes inside of it. */
+static uint64_t rows_that_fit(const vkd__strided *s, const vkd_profile *p, uint32_t outer) {
+    const uint64_t limit = p->max_binding / sizeof(float);
+    uint64_t rows = s->dim[outer];
     for (uint32_t i = 0; i < s->operands; i++) {
         const uint64_t one = span(s, i, outer) + SLACK, step = s->stride[i][outer];
         if (one > limit) return 0;
-        const uint64_t most = step ? (limit - one) / step + 1 : left;
+        const uint64_t most = step ? (limit - one) / step + 1 : rows;
         if (most < rows) rows = most;
     }
-    /* Windows that begin at a multiple of four rows keep every quad whole. */
-    if (rows < left) rows = rows >= SLACK ? rows / SLACK * SLACK : rows / 4 * 4;
-    *part = *s;
-    part->dim[outer] = rows;
-    for (uint32_t i = 0; i < s->operands; i++)
-        part->offset[i] += row * s->stride[i][outer];
     return rows;
+}
+
+#define MOST_WINDOWS 4096u
+
+bool vkd__strided_walk_init(vkd__strided_walk *w, vkd__lower *l, const vkd__strided *s) {
+    *w = (vkd__strided_walk){.s = s, .axes = s->axes};
+    while (!(w->rows = rows_that_fit(s, l->profile, w->axes - 1)) && w->axes > 1)
+        w->axes--;
+    const uint64_t rows = s->dim[w->axes - 1];
+    /* Windows that begin at a multiple of four rows keep every quad whole. */
+    if (w->rows < rows && w->rows >= 4)
+        w->rows = w->rows / (w->rows < SLACK ? 4 : SLACK) * (w->rows < SLACK ? 4 : SLACK);
+    w->quads = w->axes == s->axes && (w->rows == rows || w->rows % 4 == 0);
+    uint64_t windows = w->rows ? vkd__div_up(rows, w->rows) : MOST_WINDOWS + 1;
+    for (uint32_t k = w->axes; k < s->axes && windows <= MOST_WINDOWS; k++)
+        windows *= s->dim[k];
+    if (windows <= MOST_WINDOWS) return true;
+    return vkd__lower_fail(l, VKD_E_SHAPE,
+                           "one binding of this device is too small for it, in this order of axes; "
+                           "it would take more than %u launches",
+                           MOST_WINDOWS);
+}
+
+bool vkd__strided_walk_next(vkd__strided_walk *w, vkd__strided *part) {
+    if (w->done) return false;
+    const uint32_t outer = w->axes - 1;
+    const uint64_t left = w->s->dim[outer] - w->at[outer];
+    *part = *w->s;
+    part->axes = w->axes;
+    part->dim[outer] = left < w->rows ? left : w->rows;
+    for (uint32_t i = 0; i < part->operands; i++)
+        for (uint32_t k = outer; k < w->s->axes; k++)
+            part->offset[i] += w->at[k] * part->stride[i][k];
+    w->at[outer] += part->dim[outer];
+    for (uint32_t k = outer; w->at[k] == w->s->dim[k]; k++) {
+        if (k + 1 == w->s->axes) {
+            w->done = true;
+            break;
+        }
+        w->at[k] = 0;
+        w->at[k + 1]++;
+    }
+    return true;
 }
 
 void vkd__strided_bind(vkd__lower *l, vkd__launch *launch, vkd_tensor t, vkd__access access,
@@ -157,24 +193,18 @@ bool vkd__copy_lower(vkd__lower *l, vkd_tensor x, vkd_tensor y, const vkd__strid
     const bool integer = vkd_tensor_dtype(l->g, x) == VKD_I32;
     const char *kernel = integer ? "copy.int" : vkd__variant(l, "copy");
     const bool whole = vkd__strided_count(s) == vkd_shape_count(vkd_tensor_shape(l->g, y));
-    const uint64_t rows = s->dim[s->axes - 1];
-    for (uint64_t row = 0; row < rows;) {
-        vkd__strided part;
-        const uint64_t count = vkd__strided_window(s, l->profile, row, &part);
-        if (!count)
-            return vkd__lower_fail(l, VKD_E_SHAPE,
-                                   "too large for one binding of this device, in an order "
-                                   "that cannot be cut into windows");
+    vkd__strided_walk walk;
+    if (!vkd__strided_walk_init(&walk, l, s)) return false;
+    for (vkd__strided part; vkd__strided_walk_next(&walk, &part);) {
         vkd__launch *launch = vkd__launch_add(l, kernel);
         if (!launch) return false;
         vkd__strided_bind(l, launch, x, VKD__READ, &part, 0);
         vkd__strided_bind(l, launch, y, VKD__WRITE, &part, 1);
-        choose(launch, &part, whole);
+        choose(launch, &part, whole && walk.quads);
         const struct vkd_strided_params push = vkd__strided_push(&part);
         vkd__push(launch, &push, sizeof push);
         vkd__grid(l, launch, vkd__div_up(vkd__div_up(push.count, 4), l->profile->flat_workgroup));
         vkd__cost(launch, 0, 8.0 * (double)push.count);
-        row += count;
     }
     return true;
 }

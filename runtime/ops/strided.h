@@ -28,11 +28,21 @@ void vkd__strided_part(vkd__strided *s, uint32_t i, vkd_shape whole, const uint3
 void vkd__strided_merge(vkd__strided *s);
 uint64_t vkd__strided_count(const vkd__strided *s);
 
-/* The loop in windows of its outermost axis, so that every operand can be bound: *part is the
- * window that begins at `row`, and how many rows it has is returned. 0: not even one row can be
- * bound. */
-uint64_t vkd__strided_window(const vkd__strided *s, const vkd_profile *p, uint64_t row,
-                             vkd__strided *part);
+/* The loop in windows that every operand can be bound in: runs of rows of its outermost axis, or,
+ * where even one row is too large, of an inner axis, once for each step of the axes outside of it.
+ */
+typedef struct vkd__strided_walk {
+    const vkd__strided *s;
+    uint32_t axes;             /* of each window */
+    uint64_t rows;             /* of each window but the last */
+    uint64_t at[VKD_MAX_AXES]; /* where the next window begins, from axis axes - 1 on */
+    bool quads; /* every window but the last has a multiple of four elements, in y's order */
+    bool done;
+} vkd__strided_walk;
+/* false, with the plan failed: it would take absurdly many launches. */
+bool vkd__strided_walk_init(vkd__strided_walk *w, vkd__lower *l, const vkd__strided *s);
+/* false after the last window. */
+bool vkd__strided_walk_next(vkd__strided_walk *w, vkd__strided *part);
 /* Binds what the window touches of operand i, and makes its offset relative to the binding. */
 void vkd__strided_bind(vkd__lower *l, vkd__launch *launch, vkd_tensor t, vkd__access access,
                        vkd__strided *part, uint32_t i);

@@ -55,15 +55,44 @@ static void the_device_computes_what_the_reference_says(void **state) {
         }
 }
 
+/* Ops that must cut any of their cases; the others may refuse rows that do not fit, in a sentence
+ * that begins with the op's name. */
+static bool refused_by_one_that_always_fits(const char *message) {
+    static const char *const names[] = {"unary",  "unary_grad", "binary", "expand",
+                                        "reduce", "slice",      "concat", "permute"};
+    for (size_t i = 0; i < VKD_COUNT(names); i++)
+        if (!strncmp(message, names[i], strlen(names[i])) && message[strlen(names[i])] == '(')
+            return true;
+    return false;
+}
+
+static void a_small_binding_is_worked_on_in_windows(void **state) {
+    const vkd_op_def *op = *state;
+    for (int direct = 0; direct < 2; direct++) {
+        vkd_profile p = variant(direct, 64);
+        p.max_binding = 2048;
+        for (uint32_t i = 0; i < op->case_count; i++) {
+            const vkd_result r = vkd__check_case(shared.ctx, shared.device, &p, op, i, NULL);
+            const char *message = vkd_ctx_error(shared.ctx);
+            const bool refused = r == VKD_E_SHAPE && strstr(message, "binding");
+            if (r && (!refused || refused_by_one_that_always_fits(message)))
+                fail_msg("%s", message);
+        }
+    }
+    assert_int_equal(vkd_device_validation_messages(shared.device), 0);
+}
+
 int main(void) {
-    struct CMUnitTest tests[256] = {{0}};
+    struct CMUnitTest tests[512] = {{0}};
     size_t count = 0;
     const char *only = getenv("VKD_TEST_OP");
-    for (size_t i = 0; i < vkd__op_count && count < VKD_COUNT(tests); i++)
-        if (!only || !strcmp(only, vkd__ops[i]->name))
-            tests[count++] =
-                (struct CMUnitTest){.name = vkd__ops[i]->name,
-                                    .test_func = the_device_computes_what_the_reference_says,
-                                    .initial_state = (void *)vkd__ops[i]};
+    for (size_t i = 0; i < vkd__op_count && count + 2 <= VKD_COUNT(tests); i++) {
+        if (only && strcmp(only, vkd__ops[i]->name)) continue;
+        struct CMUnitTest test = {.name = vkd__ops[i]->name, .initial_state = (void *)vkd__ops[i]};
+        test.test_func = the_device_computes_what_the_reference_says;
+        tests[count++] = test;
+        test.test_func = a_small_binding_is_worked_on_in_windows;
+        tests[count++] = test;
+    }
     return _cmocka_run_group_tests("ops", tests, count, open_device, close_device);
 }
