@@ -17,6 +17,7 @@ typedef struct cli_command {
     const char *help;      /* what it does, in a paragraph or two; options are appended */
     vkd_result (*run)(vkd_ctx *ctx, int count, char **words);
     const struct cli_option *(*options)(size_t *count); /* for the help text */
+    bool quiet; /* only warnings and errors on standard error: its output is for programs to read */
 } cli_command;
 
 #define CLI_COMMAND(name) extern const cli_command cli_##name;

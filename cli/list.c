@@ -124,4 +124,5 @@ const cli_command cli_list = {
         "default, meaning and range.",
     .run = run,
     .options = get_options,
+    .quiet = true,
 };

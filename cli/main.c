@@ -98,7 +98,8 @@ int main(int argc, char **argv) {
         return EXIT_SUCCESS;
     }
     vkd_ctx *ctx = NULL;
-    if (vkd_ctx_create(&(vkd_ctx_desc){.log = show}, &ctx)) {
+    bool quiet = false;
+    if (vkd_ctx_create(&(vkd_ctx_desc){.log = show, .user = &quiet}, &ctx)) {
         fprintf(stderr, "vkdistill: error: out of memory\n");
         return vkd_result_exit_code(VKD_E_MEMORY);
     }
@@ -108,6 +109,7 @@ int main(int argc, char **argv) {
         print_help(command, stdout);
         r = VKD_OK;
     } else if (command) {
+        quiet = command->quiet;
         r = command->run(ctx, argc - 2, argv + 2);
     }
     /* A full disk behind standard output is a failure like any other. */
