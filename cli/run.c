@@ -12,7 +12,7 @@ typedef struct run_options {
     cli_words sets;
     const char *device, *out;
     uint32_t seeds;
-    bool resume, force, json, print;
+    bool resume, force, json, print, profile;
 } run_options;
 
 static const cli_option options[] = {
@@ -29,6 +29,8 @@ static const cli_option options[] = {
     {"--force", CLI_FLAG, offsetof(run_options, force), NULL,
      "start over in a folder that holds a run"},
     {"--json", CLI_FLAG, offsetof(run_options, json), NULL, "print the table as JSON"},
+    {"--profile", CLI_FLAG, offsetof(run_options, profile), NULL,
+     "time every kernel of the training steps; a table after each stage"},
     {"--print", CLI_FLAG, offsetof(run_options, print), NULL,
      "print the recipe with every default written out, and stop"},
 };
@@ -93,10 +95,69 @@ static void print_json(vkd_ctx *ctx, const vkd_recipe *recipe, const vkd_run *ru
     vkd__text_term(&t);
 }
 
+/* ---- The profile ---- */
+
+/* What the callbacks of one run share. */
+typedef struct watcher {
+    vkd_ctx *ctx;
+    cli_progress progress;
+} watcher;
+
+/* Adds the launches of one kernel up, in the row of the first; the others lose their calls. */
+static void merge(vkd_profile_row *rows, uint32_t count) {
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t first = 0;
+        while (strcmp(rows[first].kernel, rows[i].kernel) != 0)
+            first++;
+        if (first == i) continue;
+        rows[first].calls += rows[i].calls;
+        rows[first].seconds += rows[i].seconds;
+        rows[first].flops += rows[i].flops;
+        rows[first].bytes += rows[i].bytes;
+        rows[i].calls = 0;
+    }
+}
+
+static void profile_row(cli_table *t, const vkd_profile_row *row, double all) {
+    char cells[6][CELL];
+    const char *texts[6];
+    const double seconds = row->seconds > 0 ? row->seconds : NAN;
+    snprintf(cells[0], CELL, "%s", row->kernel);
+    snprintf(cells[1], CELL, "%llu", (unsigned long long)row->calls);
+    snprintf(cells[2], CELL, "%.2f", row->seconds * 1e3);
+    snprintf(cells[3], CELL, "%.1f%%", 100 * row->seconds / all);
+    snprintf(cells[4], CELL, "%.2f", row->flops / seconds * 1e-9);
+    snprintf(cells[5], CELL, "%.2f", row->bytes / seconds * 1e-9);
+    for (int i = 0; i < 6; i++)
+        texts[i] = cells[i];
+    cli_table_row(t, texts);
+}
+
+static void on_profile(void *user, const char *phase, const vkd_profile_row *rows, uint32_t count) {
+    static const char *const heads[] = {"kernel", "calls", "ms", "share", "GFLOP/s", "GB/s"};
+    watcher *w = user;
+    vkd_profile_row *sums = vkd__alloc(w->ctx, count, sizeof *sums);
+    if (!sums) return;
+    memcpy(sums, rows, count * sizeof *sums);
+    merge(sums, count);
+    double all = 1e-12;
+    for (uint32_t i = 0; i < count; i++)
+        all += rows[i].seconds;
+    cli_table t = {.ctx = w->ctx, .columns = VKD_COUNT(heads)};
+    cli_table_row(&t, heads);
+    for (uint32_t i = 0; i < count; i++)
+        if (sums[i].calls) profile_row(&t, &sums[i], all);
+    cli_progress_clear(&w->progress);
+    fprintf(stderr, "%s:\n", phase);
+    cli_table_print(&t, stderr);
+    cli_table_term(&t);
+    vkd__free(w->ctx, sums);
+}
+
 /* ---- The command ---- */
 
 static void on_progress(void *user, const vkd_progress *progress) {
-    cli_progress_show(user, progress);
+    cli_progress_show(&((watcher *)user)->progress, progress);
 }
 
 static bool on_stop(void *user) {
@@ -110,8 +171,8 @@ static vkd_result execute(vkd_ctx *ctx, const vkd_recipe *recipe, const run_opti
         snprintf(folder, sizeof folder, "%s", o->out);
     else
         snprintf(folder, sizeof folder, "runs/%s", vkd_recipe_name(recipe));
-    cli_progress progress;
-    cli_progress_init(&progress);
+    watcher w = {.ctx = ctx};
+    cli_progress_init(&w.progress);
     const uint32_t seeds = o->seeds ? o->seeds : 1;
     const vkd_run_desc desc = {.folder = folder,
                                .resume = o->resume,
@@ -119,7 +180,8 @@ static vkd_result execute(vkd_ctx *ctx, const vkd_recipe *recipe, const run_opti
                                .seeds = seeds,
                                .progress = on_progress,
                                .stop = on_stop,
-                               .user = &progress};
+                               .profile = o->profile ? on_profile : NULL,
+                               .user = &w};
     vkd_device *device = NULL;
     vkd_run *run = NULL;
     vkd_result r = cli_open_device(ctx, o->device, &device);
@@ -128,7 +190,7 @@ static vkd_result execute(vkd_ctx *ctx, const vkd_recipe *recipe, const run_opti
                  vkd_device_name(device), folder);
     if (!r) r = vkd_run_create(ctx, device, recipe, &desc, &run);
     if (!r) r = vkd_run_execute(run);
-    cli_progress_clear(&progress);
+    cli_progress_clear(&w.progress);
     if (!r && o->json) print_json(ctx, recipe, run, seeds, vkd_device_name(device));
     if (!r && !o->json) print_table(ctx, run);
     vkd_run_destroy(run);

@@ -213,9 +213,10 @@ static void announce(const loop *l) {
     }
 }
 
-/* The teacher's logits for the whole split, once, into the store. */
+/* The teacher's logits for the whole split, once a session, into the store. */
 static vkd_result fill_cache(vkd__session *s, const vkd__phase *p) {
     const vkd__recipe_model *m = &s->recipe->models[p->teacher];
+    if (s->cached[p->teacher]) return VKD_OK;
     const size_t count = (size_t)s->data->train.count * s->data->classes;
     float *logits = vkd__alloc(s->ctx, count, sizeof *logits);
     if (!logits) return VKD_E_MEMORY;
@@ -225,6 +226,7 @@ static vkd_result fill_cache(vkd__session *s, const vkd__phase *p) {
     vkd_result r = vkd__infer_create(s, m, m->name, true, &infer);
     if (!r) r = vkd__infer_run(&infer, logits);
     if (!r) r = vkd_store_write(s->store, name, logits, count * sizeof *logits);
+    s->cached[p->teacher] = !r;
     vkd__infer_destroy(&infer);
     vkd__free(s->ctx, logits);
     return r;
@@ -244,12 +246,11 @@ static vkd_result make_program(loop *l) {
 static vkd_result open_loop(loop *l, bool restore) {
     vkd__session *s = l->s;
     const vkd__recipe_stage *stage = l->p->stage;
-    /* A control draws the same order: the stream is the stage's, not the group's. */
-    const char *stream = vkd__arena_format(&s->arena, "order.%s", stage->name);
-    if (!stream) return VKD_E_MEMORY;
+    /* One stream for the whole run: a control sees what its student sees, and stages that differ in
+     * one setting differ in nothing else. */
     const vkd__u32s *omit = &stage->options.omit_classes;
-    vkd_result r = vkd__order_init(s->ctx, &l->order, s->seed, stream, s->data->train.labels,
-                                   s->data->train.count, omit->v, omit->count);
+    vkd_result r = vkd__order_init(s->ctx, &l->order, s->seed, "order", s->data->train.labels,
+                                   vkd__stage_samples(s, stage), omit->v, omit->count);
     if (!r) r = make_program(l);
     if (!r && restore) r = vkd__checkpoint_restore(s);
     if (!r && l->p->teacher != VKD__NONE && stage->options.teacher_logits == VKD__LOGITS_CACHED)
@@ -264,13 +265,27 @@ static vkd_result open_loop(loop *l, bool restore) {
     return r;
 }
 
+static vkd_result tell_profile(loop *l) {
+    vkd__session *s = l->s;
+    if (!s->desc->profile) return VKD_OK;
+    const uint32_t count = vkd_program_profile_rows(l->program, NULL, 0);
+    vkd_profile_row *rows = vkd__alloc(s->ctx, count, sizeof *rows);
+    if (!rows) return VKD_E_MEMORY;
+    vkd_program_profile_rows(l->program, rows, count);
+    s->desc->profile(s->desc->user, l->p->group, rows, count);
+    vkd__free(s->ctx, rows);
+    return VKD_OK;
+}
+
 vkd_result vkd__loop(vkd__session *s, vkd__phase *p, bool restore) {
     loop l = {.s = s, .p = p, .submitted = s->step, .seconds_before = p->seconds};
     l.started = vkd__seconds();
     vkd_result r = open_loop(&l, restore);
     l.row_started = vkd__seconds();
     if (!r) announce(&l);
+    if (!r && s->desc->profile) r = vkd_program_profile(l.program, true);
     if (!r) r = run_steps(&l);
+    if (!r) r = tell_profile(&l);
     p->seconds = l.seconds_before + vkd__seconds() - l.started;
     vkd_program_destroy(l.program);
     vkd__infer_destroy(&l.test);

@@ -58,9 +58,17 @@ static vkd_result collect_terms(vkd__session *s, vkd__phase *p) {
     return VKD_OK;
 }
 
-static uint32_t samples_of(const vkd__session *s, const vkd__u32s *omit) {
+uint32_t vkd__stage_samples(const vkd__session *s, const vkd__recipe_stage *stage) {
+    const uint32_t all = s->data->train.count, most = stage->options.samples;
+    return most && most < all ? most : all;
+}
+
+/* Those of the stage's samples that are of no omitted class. */
+static uint32_t samples_left(const vkd__session *s, const vkd__recipe_stage *stage) {
+    const vkd__u32s *omit = &stage->options.omit_classes;
+    const uint32_t samples = vkd__stage_samples(s, stage);
     uint32_t count = 0;
-    for (uint32_t i = 0; i < s->data->train.count; i++) {
+    for (uint32_t i = 0; i < samples; i++) {
         bool out = false;
         for (uint32_t k = 0; k < omit->count; k++)
             out = out || (uint32_t)s->data->train.labels[i] == omit->v[k];
@@ -76,7 +84,7 @@ static vkd_result set_length(vkd__session *s, vkd__phase *p) {
             return vkd__fail(s->ctx, VKD_E_RECIPE, "stage '%s' omits class %u, the data has %u",
                              p->stage->name, (unsigned)o->omit_classes.v[i],
                              (unsigned)s->data->classes);
-    const uint32_t samples = samples_of(s, &o->omit_classes);
+    const uint32_t samples = samples_left(s, p->stage);
     p->epoch_steps = samples / o->batch;
     if (!p->epoch_steps)
         return vkd__fail(s->ctx, VKD_E_RECIPE,

@@ -42,6 +42,7 @@ typedef struct vkd__stage_options {
     uint32_t epochs; /* 0: steps count */
     uint32_t steps;
     uint32_t batch;
+    uint32_t samples; /* 0: all */
     bool control;
     uint32_t teacher_logits; /* VKD__LOGITS_... */
     vkd__u32s omit_classes;

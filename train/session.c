@@ -144,7 +144,9 @@ vkd_result vkd__session_create(vkd_ctx *ctx, vkd_device *device, const vkd_recip
                         .test_accuracy = -1};
     s->folder = vkd__arena_format(&s->arena, "%s", folder);
     s->shared_folder = shared_folder ? vkd__arena_format(&s->arena, "%s", shared_folder) : NULL;
-    vkd_result r = s->folder && (!shared_folder || s->shared_folder) ? VKD_OK : VKD_E_MEMORY;
+    s->cached = VKD_NEW(&s->arena, bool, recipe->model_count);
+    vkd_result r =
+        s->folder && s->cached && (!shared_folder || s->shared_folder) ? VKD_OK : VKD_E_MEMORY;
     if (!r) r = set_normalisation(s);
     if (!r) r = vkd__phases_create(s);
     if (!r) r = write_recipe(s);

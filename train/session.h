@@ -66,6 +66,7 @@ typedef struct vkd__session {
     vkd_store *store;
     vkd__phase *phases;
     uint32_t phase_count;
+    bool *cached; /* (model_count) its logits for the training split are in the store */
     /* Where it stands: what a checkpoint holds. */
     uint32_t phase;
     uint64_t step;
@@ -88,6 +89,8 @@ const char *vkd__session_path(vkd__session *s, const char *name, const char *suf
 
 /* ---- phases.c ---- */
 vkd_result vkd__phases_create(vkd__session *s);
+/* How many samples of the training split a stage may use, the first ones. */
+uint32_t vkd__stage_samples(const vkd__session *s, const vkd__recipe_stage *stage);
 
 /* ---- graphs.c ---- */
 /* Inputs "indices" (B) i32, "labels" (B) i32 where a loss wants them, "lr", "weight.<term>",
