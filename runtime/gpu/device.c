@@ -47,32 +47,7 @@ vkd_result vkd__vk(vkd_device *d, VkResult r, const char *call) {
 
 /* ---- Choice ---- */
 
-typedef struct found {
-    VkPhysicalDevice physical[32];
-    vkd__probe *probes;
-    uint32_t count;
-} found;
-
-static vkd_result enumerate(vkd_ctx *ctx, VkInstance instance, found *f) {
-    f->count = VKD_COUNT(f->physical);
-    const VkResult result = vkEnumeratePhysicalDevices(instance, &f->count, f->physical);
-    if (result < 0)
-        return vkd__fail(ctx, VKD_E_NO_DEVICE, "vkEnumeratePhysicalDevices gave %s",
-                         vkd__vk_text(result));
-    if (!f->count)
-        return vkd__fail(
-            ctx, VKD_E_NO_DEVICE,
-            "no Vulkan driver found a device; install the driver for your card (Debian "
-            "and Ubuntu: mesa-vulkan-drivers, which also holds one for the CPU)");
-    f->probes = vkd__alloc(ctx, f->count, sizeof *f->probes);
-    if (!f->probes) return VKD_E_MEMORY;
-    vkd_result r = VKD_OK;
-    for (uint32_t i = 0; !r && i < f->count; i++)
-        r = vkd__probe_device(ctx, f->physical[i], &f->probes[i]);
-    return r;
-}
-
-static vkd_result no_match(vkd_ctx *ctx, const found *f, const char *choice) {
+static vkd_result no_match(vkd_ctx *ctx, const vkd__found *f, const char *choice) {
     vkd__text list = {.ctx = ctx};
     for (uint32_t i = 0; i < f->count; i++)
         vkd__text_add(&list, "%s%u '%s' (%s)", i ? ", " : "", (unsigned)i, f->probes[i].name,
@@ -85,8 +60,8 @@ static vkd_result no_match(vkd_ctx *ctx, const found *f, const char *choice) {
 }
 
 static vkd_result choose(vkd_device *d, const char *choice) {
-    found f = {0};
-    vkd_result r = enumerate(d->ctx, d->instance, &f);
+    vkd__found f = {0};
+    vkd_result r = vkd__devices_find(d->ctx, d->instance, &f);
     if (!r) {
         if (!choice || !choice[0]) choice = getenv("VKD_DEVICE");
         const uint32_t i = vkd__probe_choose(f.probes, f.count, choice);
@@ -102,24 +77,6 @@ static vkd_result choose(vkd_device *d, const char *choice) {
         }
     }
     vkd__free(d->ctx, f.probes);
-    return r;
-}
-
-vkd_result vkd__device_list(vkd_ctx *ctx, vkd__probe *probes, uint32_t capacity, uint32_t *count) {
-    *count = 0;
-    vkd__messages messages = {.ctx = ctx};
-    VkInstance instance = VK_NULL_HANDLE;
-    VkDebugUtilsMessengerEXT messenger = VK_NULL_HANDLE;
-    found f = {0};
-    vkd_result r = vkd__instance_create(ctx, false, &messages, &instance, &messenger);
-    if (!r) r = enumerate(ctx, instance, &f);
-    if (!r) {
-        *count = f.count;
-        for (uint32_t i = 0; i < f.count && i < capacity; i++)
-            probes[i] = f.probes[i];
-    }
-    vkd__free(ctx, f.probes);
-    vkd__instance_destroy(instance, messenger);
     return r;
 }
 

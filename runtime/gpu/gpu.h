@@ -5,6 +5,7 @@
  *   device.c          choice and logical device
  *   probe.c           what a driver reports; the baseline; features and their kill switches
  *   profile.c         limits to a planner's profile
+ *   report.c          all of this in words, for `vkdistill doctor`
  *   memory.c          buffers and the memory budget
  *   transfer.c        one-time commands, uploads, downloads
  *   reflect.c         what a kernel declares
@@ -20,6 +21,7 @@
 #include <volk.h>
 
 #include "base/base.h"
+#include "gpu/report.h"
 #include "graph/plan.h"
 
 /* The largest minimum offset alignment that the specification lets a device ask for; all places of
@@ -47,27 +49,6 @@ typedef struct vkd__probe {
     uint32_t family, timestamp_bits;
     VkPhysicalDeviceMemoryProperties memory;
 } vkd__probe;
-
-typedef enum vkd__feature_id {
-    VKD__FEATURE_SUBGROUP,
-    VKD__FEATURE_TEXEL,
-    VKD__FEATURE_SIZE_CONTROL,
-    VKD__FEATURE_MEMORY_BUDGET,
-    VKD__FEATURE_TIMESTAMPS,
-    VKD__FEATURE_CACHE,
-    VKD__FEATURE_F16,
-    VKD__FEATURE_BDA,
-    VKD__FEATURE_COOPMAT,
-    VKD__FEATURE_COUNT
-} vkd__feature_id;
-
-/* One row of what `vkdistill doctor` prints. */
-typedef struct vkd__feature {
-    const char *name; /* the word that VKD_DISABLE takes */
-    const char *what; /* what it is for */
-    bool supported, used;
-    const char *why_not; /* "" when it is used */
-} vkd__feature;
 
 /* Fills the probe of one physical device through volk's instance functions. */
 vkd_result vkd__probe_device(vkd_ctx *ctx, VkPhysicalDevice physical, vkd__probe *out);
@@ -218,8 +199,6 @@ vkd_result vkd__vk(vkd_device *d, VkResult r, const char *call);
 #define VKD__VK(d, call) vkd__vk((d), (d)->vk.call, #call)
 const char *vkd__vk_text(VkResult r);
 
-/* Physical devices as `vkdistill doctor` shows them. Fills up to capacity; gives the count. */
-vkd_result vkd__device_list(vkd_ctx *ctx, vkd__probe *probes, uint32_t capacity, uint32_t *count);
 /* Submits one empty command buffer and waits for nothing: what a replayed step is measured
  * against. Must be followed by vkd__device_idle, which waits. */
 vkd_result vkd__device_submit_empty(vkd_device *d);

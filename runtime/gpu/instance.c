@@ -110,3 +110,22 @@ void vkd__instance_destroy(VkInstance instance, VkDebugUtilsMessengerEXT messeng
     if (messenger) vkDestroyDebugUtilsMessengerEXT(instance, messenger, NULL);
     vkDestroyInstance(instance, NULL);
 }
+
+vkd_result vkd__devices_find(vkd_ctx *ctx, VkInstance instance, vkd__found *f) {
+    f->count = VKD_COUNT(f->physical);
+    const VkResult result = vkEnumeratePhysicalDevices(instance, &f->count, f->physical);
+    if (result < 0)
+        return vkd__fail(ctx, VKD_E_NO_DEVICE, "vkEnumeratePhysicalDevices gave %s",
+                         vkd__vk_text(result));
+    if (!f->count)
+        return vkd__fail(
+            ctx, VKD_E_NO_DEVICE,
+            "no Vulkan driver found a device; install the driver for your card (Debian "
+            "and Ubuntu: mesa-vulkan-drivers, which also holds one for the CPU)");
+    f->probes = vkd__alloc(ctx, f->count, sizeof *f->probes);
+    if (!f->probes) return VKD_E_MEMORY;
+    vkd_result r = VKD_OK;
+    for (uint32_t i = 0; !r && i < f->count; i++)
+        r = vkd__probe_device(ctx, f->physical[i], &f->probes[i]);
+    return r;
+}

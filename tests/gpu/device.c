@@ -267,17 +267,26 @@ static void the_validation_layers_are_heard(void **state) {
     vkd_ctx_destroy(ctx);
 }
 
-static void devices_are_listed_without_opening_one(void **state) {
+static void devices_are_reported_without_opening_one(void **state) {
     (void)state;
     vkd_ctx *ctx = test_ctx();
     vkd_device *device = test_device(ctx);
-    vkd__probe probes[8];
-    uint32_t count = 0;
-    assert_int_equal(vkd__device_list(ctx, probes, 8, &count), VKD_OK);
-    bool found = false;
-    for (uint32_t i = 0; i < count; i++)
-        found |= !strcmp(probes[i].name, vkd_device_name(device));
-    assert_true(found);
+    vkd__device_report *reports = NULL;
+    uint32_t count = 0, chosen = 0;
+    assert_int_equal(vkd__device_reports(ctx, &reports, &count), VKD_OK);
+    for (uint32_t i = 0; i < count; i++) {
+        if (!reports[i].chosen) continue;
+        chosen++;
+        assert_string_equal(reports[i].name, vkd_device_name(device));
+        assert_null(reports[i].missing);
+        assert_memory_equal(&reports[i].profile, vkd_device_profile(device),
+                            sizeof reports[i].profile);
+        for (size_t k = 0; k < VKD__FEATURE_COUNT; k++)
+            assert_string_equal(reports[i].features[k].name, vkd__device_features(device)[k].name);
+        assert_true(reports[i].memory > 0 && reports[i].api[0] >= 1);
+    }
+    assert_int_equal(chosen, 1);
+    vkd__free(ctx, reports);
     test_device_close(device);
     vkd_ctx_destroy(ctx);
 }
@@ -294,7 +303,7 @@ int main(void) {
         cmocka_unit_test(every_switch_still_opens_a_device),
         cmocka_unit_test(without_a_driver_the_message_says_what_to_install),
         cmocka_unit_test(the_validation_layers_are_heard),
-        cmocka_unit_test(devices_are_listed_without_opening_one),
+        cmocka_unit_test(devices_are_reported_without_opening_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
