@@ -143,7 +143,7 @@ static bool lower(vkd__lower *l, const vkd__node *n) {
         vkd__spec(launch, 12, part.stride[0][0] == 0);
         vkd__spec(launch, 13, part.stride[1][0] == 0);
         vkd__spec(launch, 14, ((const binary_params *)n->params)->kind);
-        vkd__spec(launch, 15, !whole);
+        if (!whole) vkd__spec(launch, 15, 1);
         const struct vkd_strided_params push = vkd__strided_push(&part);
         vkd__push(launch, &push, sizeof push);
         vkd__grid(l, launch, vkd__div_up(vkd__div_up(push.count, 4), l->profile->flat_workgroup));
