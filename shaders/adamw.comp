@@ -13,12 +13,12 @@ layout(local_size_x_id = 0) in;
 layout(constant_id = 0) const uint LOCAL_X = 64;
 
 layout(push_constant) uniform Params { vkd_adamw_params p; };
-VKD_INOUT(0, w);     // (count), a multiple of four
+VKD_UPDATE(0, 7, w); // (count), a multiple of four
 VKD_IN(1, gradient); // (count)
 VKD_IN(2, guard);    // (2): norm, factor
 VKD_IN(3, lr);       // ()
-VKD_INOUT(4, m);     // (count)
-VKD_INOUT(5, v);     // (count)
+VKD_UPDATE(4, 8, m); // (count)
+VKD_UPDATE(5, 9, v); // (count)
 VKD_IN(6, bias);     // (2)
 
 void main() {
@@ -29,10 +29,10 @@ void main() {
     const uint stride = gl_NumWorkGroups.x * LOCAL_X;
     for (uint i = gl_GlobalInvocationID.x; i < p.count / 4u; i += stride) {
         const vec4 g = LOAD4(gradient, i) * factor;
-        vec4 at = w[i];
+        vec4 at = NOW4(w, i);
         if (4u * i < p.decayed) at -= rate * p.weight_decay * at;
-        const vec4 first = p.beta1 * m[i] + p.rest1 * g;
-        const vec4 second = p.beta2 * v[i] + p.rest2 * g * g;
+        const vec4 first = p.beta1 * NOW4(m, i) + p.rest1 * g;
+        const vec4 second = p.beta2 * NOW4(v, i) + p.rest2 * g * g;
         m[i] = first;
         v[i] = second;
         w[i] = at - rate1 * first / (sqrt(second) / root2 + p.eps);

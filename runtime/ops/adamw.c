@@ -66,13 +66,16 @@ static bool lower(vkd__lower *l, const vkd__node *n) {
     for (uint64_t at = 0; at < total;) {
         const vkd__span s = vkd__span_at(l, n->in[0], at);
         if (!(launch = vkd__item_launch(l, "adamw", s.count / 4))) return false;
-        vkd__row_bind(launch, n->in[0], VKD__READ_WRITE, s.at, s.count, 1);
-        vkd__row_bind(launch, n->in[1], VKD__READ, s.at, s.count, 1);
+        vkd__span_bind(launch, n->in[0], VKD__READ, &s);
+        vkd__span_bind(launch, n->in[1], VKD__READ, &s);
         vkd__bind(launch, n->in[2], VKD__READ);
         vkd__bind(launch, n->in[3], VKD__READ);
-        vkd__row_bind(launch, n->in[4], VKD__READ_WRITE, s.at, s.count, 1);
-        vkd__row_bind(launch, n->in[5], VKD__READ_WRITE, s.at, s.count, 1);
+        vkd__span_bind(launch, n->in[4], VKD__READ, &s);
+        vkd__span_bind(launch, n->in[5], VKD__READ, &s);
         vkd__bind(launch, n->in[6], VKD__READ);
+        vkd__span_bind(launch, n->in[0], VKD__READ_WRITE, &s);
+        vkd__span_bind(launch, n->in[4], VKD__READ_WRITE, &s);
+        vkd__span_bind(launch, n->in[5], VKD__READ_WRITE, &s);
         p.count = (uint32_t)s.count;
         p.decayed = s.decayed;
         vkd__push(launch, &p, sizeof p);

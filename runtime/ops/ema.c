@@ -48,9 +48,10 @@ static bool lower(vkd__lower *l, const vkd__node *n) {
         const vkd__span s = vkd__span_at(l, n->in[0], at);
         vkd__launch *launch = vkd__item_launch(l, "ema", s.count / 4);
         if (!launch) return false;
-        vkd__row_bind(launch, n->in[0], VKD__READ_WRITE, s.at, s.count, 1);
-        vkd__row_bind(launch, n->in[1], VKD__READ, s.at, s.count, 1);
+        vkd__span_bind(launch, n->in[0], VKD__READ, &s);
+        vkd__span_bind(launch, n->in[1], VKD__READ, &s);
         vkd__bind(launch, n->in[2], VKD__READ);
+        vkd__span_bind(launch, n->in[0], VKD__READ_WRITE, &s);
         vkd__push(launch, &(struct vkd_ema_params){(uint32_t)s.count},
                   sizeof(struct vkd_ema_params));
         vkd__cost(launch, 3.0 * (double)s.count, 12.0 * (double)s.count);

@@ -40,6 +40,13 @@ vkd__span vkd__span_at(const vkd__lower *l, vkd_tensor flat, uint64_t at) {
     return s;
 }
 
+void vkd__span_bind(vkd__launch *launch, vkd_tensor t, vkd__access access, const vkd__span *s) {
+    if (t.id)
+        vkd__row_bind(launch, t, access, s->at, s->count, 1);
+    else
+        vkd__bind(launch, t, VKD__READ);
+}
+
 vkd__optimiser_case vkd__optimiser_case_build(vkd__case *c) {
     static const uint32_t sizes[] = {1, 33, 127, 1000};
     const uint32_t size = sizes[c->index % VKD_COUNT(sizes)];

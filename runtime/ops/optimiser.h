@@ -21,6 +21,9 @@ typedef struct vkd__span {
 /* The window that begins at `at`; count is 0 at the end. */
 vkd__span vkd__span_at(const vkd__lower *l, vkd_tensor flat, uint64_t at);
 
+/* Binds that part of a flat tensor; {0} binds zeros, for reading. */
+void vkd__span_bind(vkd__launch *launch, vkd_tensor t, vkd__access access, const vkd__span *s);
+
 /* The gradient and parameter inputs with which optimiser cases begin: group "case", parameters that
  * are decayed and one that is not. */
 typedef struct vkd__optimiser_case {

@@ -48,14 +48,13 @@ static bool lower(vkd__lower *l, const vkd__node *n) {
         const vkd__span s = vkd__span_at(l, n->in[0], at);
         vkd__launch *launch = vkd__item_launch(l, "sgd", s.count / 4);
         if (!launch) return false;
-        vkd__row_bind(launch, n->in[0], VKD__READ_WRITE, s.at, s.count, 1);
-        vkd__row_bind(launch, n->in[1], VKD__READ, s.at, s.count, 1);
+        vkd__span_bind(launch, n->in[0], VKD__READ, &s);
+        vkd__span_bind(launch, n->in[1], VKD__READ, &s);
         vkd__bind(launch, n->in[2], VKD__READ);
         vkd__bind(launch, n->in[3], VKD__READ);
-        if (n->in[4].id)
-            vkd__row_bind(launch, n->in[4], VKD__READ_WRITE, s.at, s.count, 1);
-        else
-            vkd__bind(launch, n->in[4], VKD__READ);
+        vkd__span_bind(launch, n->in[4], VKD__READ, &s);
+        vkd__span_bind(launch, n->in[0], VKD__READ_WRITE, &s);
+        vkd__span_bind(launch, n->in[4], VKD__READ_WRITE, &s);
         vkd__spec(launch, 11, n->in[4].id != 0);
         vkd__spec(launch, 12, d->nesterov);
         vkd__push(

@@ -27,6 +27,19 @@
     layout(set = 0, binding = b, std430) writeonly restrict buffer name##_buffer { vec4 name[]; }
 #define VKD_INOUT(b, name)                                                                         \
     layout(set = 0, binding = b, std430) restrict buffer name##_buffer { vec4 name[]; }
+// A tensor that a kernel changes vec4 by vec4, each invocation its own: bound twice, for reading at
+// b and for both at c. NOW4(w, i) is its i-th vec4, w[i] = ... changes it. A CPU device reads these
+// through a texel buffer too, so nothing here promises that the two do not overlap.
+#ifdef VKD_DIRECT
+#define VKD_UPDATE(b, c, name)                                                                     \
+    layout(set = 0, binding = b) uniform samplerBuffer name##_now;                                 \
+    layout(set = 0, binding = c, std430) writeonly buffer name##_buffer { vec4 name[]; }
+#define NOW4(name, i) texelFetch(name##_now, int(i))
+#else
+#define VKD_UPDATE(b, c, name)                                                                     \
+    layout(set = 0, binding = c, std430) restrict buffer name##_buffer { vec4 name[]; }
+#define NOW4(name, i) name[i]
+#endif
 #define VKD_OUT_INT(b, name)                                                                       \
     layout(set = 0, binding = b, std430) writeonly restrict buffer name##_buffer { int name[]; }
 #define STORE1(name, i, value) name[(i) >> 2][(i) & 3u] = (value)
