@@ -67,6 +67,7 @@ typedef struct cli_table {
 /* One row: `columns` texts, copied. */
 void cli_table_row(cli_table *t, const char *const *cells);
 void cli_table_print(const cli_table *t, FILE *out);
+void cli_table_markdown(const cli_table *t, FILE *out);
 void cli_table_term(cli_table *t);
 
 /* Opens the device that --device or VKD_DEVICE names. */

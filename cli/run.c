@@ -12,7 +12,7 @@ typedef struct run_options {
     cli_words sets;
     const char *device, *out;
     uint32_t seeds;
-    bool resume, force, json, print, profile;
+    bool resume, force, json, markdown, print, profile;
 } run_options;
 
 static const cli_option options[] = {
@@ -31,6 +31,7 @@ static const cli_option options[] = {
     {"--json", CLI_FLAG, offsetof(run_options, json), NULL, "print the table as JSON"},
     {"--profile", CLI_FLAG, offsetof(run_options, profile), NULL,
      "time every kernel of the training steps; a table after each stage"},
+    {"--markdown", CLI_FLAG, offsetof(run_options, markdown), NULL, "print the table as Markdown"},
     {"--print", CLI_FLAG, offsetof(run_options, print), NULL,
      "print the recipe with every default written out, and stop"},
 };
@@ -72,7 +73,7 @@ static void add_row(cli_table *t, const vkd_row *row) {
     cli_table_row(t, texts);
 }
 
-static void print_table(vkd_ctx *ctx, const vkd_run *run) {
+static void print_table(vkd_ctx *ctx, const vkd_run *run, bool markdown) {
     static const char *const heads[COLUMNS] = {"",           "test accuracy",     "test errors",
                                                "parameters", "KL to teacher",     "agreement",
                                                "seconds",    "recall of omitted", "shift"};
@@ -83,7 +84,7 @@ static void print_table(vkd_ctx *ctx, const vkd_run *run) {
     cli_table_row(&t, heads);
     for (uint32_t i = 0; i < vkd_run_row_count(run); i++)
         add_row(&t, vkd_run_row(run, i));
-    cli_table_print(&t, stdout);
+    (markdown ? cli_table_markdown : cli_table_print)(&t, stdout);
     cli_table_term(&t);
 }
 
@@ -192,7 +193,7 @@ static vkd_result execute(vkd_ctx *ctx, const vkd_recipe *recipe, const run_opti
     if (!r) r = vkd_run_execute(run);
     cli_progress_clear(&w.progress);
     if (!r && o->json) print_json(ctx, recipe, run, seeds, vkd_device_name(device));
-    if (!r && !o->json) print_table(ctx, run);
+    if (!r && !o->json) print_table(ctx, run, o->markdown);
     vkd_run_destroy(run);
     vkd_device_close(device);
     return r;

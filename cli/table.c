@@ -57,6 +57,17 @@ void cli_table_print(const cli_table *t, FILE *out) {
     }
 }
 
+void cli_table_markdown(const cli_table *t, FILE *out) {
+    for (size_t row = 0; row < t->row_count; row++) {
+        for (size_t column = 0; column < t->columns; column++)
+            fprintf(out, "| %s ", t->rows[row][column] ? t->rows[row][column] : "");
+        fputs("|\n", out);
+        for (size_t column = 0; row == 0 && column < t->columns; column++)
+            fputs(is_numeric(t, column) ? "|--:" : "|---", out);
+        if (row == 0) fputs("|\n", out);
+    }
+}
+
 void cli_table_term(cli_table *t) {
     for (size_t i = 0; i < t->row_count; i++) {
         for (size_t k = 0; k < t->columns; k++)
