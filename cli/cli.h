@@ -18,6 +18,7 @@ typedef struct cli_command {
     vkd_result (*run)(vkd_ctx *ctx, int count, char **words);
     const struct cli_option *(*options)(size_t *count); /* for the help text */
     bool quiet; /* only warnings and errors on standard error: its output is for programs to read */
+    void (*more)(int count, char **words); /* or NULL: prints what depends on the arguments */
 } cli_command;
 
 #define CLI_COMMAND(name) extern const cli_command cli_##name;

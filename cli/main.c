@@ -108,6 +108,7 @@ int main(int argc, char **argv) {
     vkd_result r = VKD_E_ARGUMENT;
     if (command && asks_for_help(argc - 2, argv + 2)) {
         print_help(command, stdout);
+        if (command->more) command->more(argc - 2, argv + 2);
         r = VKD_OK;
     } else if (command) {
         quiet = command->quiet;
