@@ -148,7 +148,7 @@ bool vkd__direct(const vkd__lower *l, const char *kernel);
  * until the next launch. Workgroup x (spec id 0) starts as profile->flat_workgroup, y and z as 1.
  */
 vkd__launch *vkd__launch_add(vkd__lower *l, const char *kernel);
-/* Binds the next binding number. A {0} tensor binds zeros. */
+/* Binds the next binding number. A {0} tensor binds zeros, which can only be read. */
 void vkd__bind(vkd__launch *launch, vkd_tensor t, vkd__access access);
 void vkd__bind_window(vkd__launch *launch, vkd_tensor t, vkd__access access, uint64_t offset_bytes,
                       uint64_t bytes);

@@ -57,6 +57,7 @@ static vkd__binding *next_binding(vkd__launch *launch) {
 }
 
 void vkd__bind(vkd__launch *launch, vkd_tensor t, vkd__access access) {
+    VKD_ASSERT(t.id || access == VKD__READ); /* zeros that all share are nobody's to write */
     *next_binding(launch) = (vkd__binding){.tensor = t.id, .access = access};
 }
 

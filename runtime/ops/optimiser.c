@@ -41,10 +41,7 @@ vkd__span vkd__span_at(const vkd__lower *l, vkd_tensor flat, uint64_t at) {
 }
 
 void vkd__span_bind(vkd__launch *launch, vkd_tensor t, vkd__access access, const vkd__span *s) {
-    if (t.id)
-        vkd__row_bind(launch, t, access, s->at, s->count, 1);
-    else
-        vkd__bind(launch, t, VKD__READ);
+    vkd__row_bind(launch, t, access, s->at, s->count, 1);
 }
 
 vkd__optimiser_case vkd__optimiser_case_build(vkd__case *c) {

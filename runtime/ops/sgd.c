@@ -44,6 +44,10 @@ static bool infer(vkd_graph *g, vkd__node *n) {
 static bool lower(vkd__lower *l, const vkd__node *n) {
     const vkd_sgd_desc *d = &((const sgd_params *)n->params)->desc;
     const uint64_t total = vkd_shape_count(vkd_tensor_shape(l->g, n->in[0]));
+    /* A kernel without momentum touches no velocity, yet it declares that it may write one: then
+     * that is the weights once more, for a shared stand-in would order launches that have nothing
+     * in common. */
+    const vkd_tensor velocity = n->in[4].id ? n->in[4] : n->in[0];
     for (uint64_t at = 0; at < total;) {
         const vkd__span s = vkd__span_at(l, n->in[0], at);
         vkd__launch *launch = vkd__item_launch(l, "sgd", s.count / 4);
@@ -52,9 +56,9 @@ static bool lower(vkd__lower *l, const vkd__node *n) {
         vkd__span_bind(launch, n->in[1], VKD__READ, &s);
         vkd__bind(launch, n->in[2], VKD__READ);
         vkd__bind(launch, n->in[3], VKD__READ);
-        vkd__span_bind(launch, n->in[4], VKD__READ, &s);
+        vkd__span_bind(launch, velocity, VKD__READ, &s);
         vkd__span_bind(launch, n->in[0], VKD__READ_WRITE, &s);
-        vkd__span_bind(launch, n->in[4], VKD__READ_WRITE, &s);
+        vkd__span_bind(launch, velocity, VKD__READ_WRITE, &s);
         vkd__spec(launch, 11, n->in[4].id != 0);
         vkd__spec(launch, 12, d->nesterov);
         vkd__push(
