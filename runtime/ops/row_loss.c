@@ -90,7 +90,7 @@ static bool lower_window(vkd__lower *l, const vkd__node *n, const vkd__row_loss 
     if (gradient)
         vkd__row_bind(launch, n->out[1], VKD__WRITE, params->first, params->N, params->V);
     else
-        vkd__bind(launch, (vkd_tensor){0}, VKD__READ);
+        vkd__bind_scratch(launch, scratch, VKD__WRITE); /* declared, not touched */
     vkd__spec(launch, GRADIENT, gradient);
     vkd__push(launch, params, sizeof *params);
     const double elements = (double)params->N * params->V;
