@@ -27,6 +27,10 @@ static bool has_layer(void) {
     return false;
 }
 
+bool vkd__validation_available(void) {
+    return !volkInitialize() && has_layer();
+}
+
 static vkd_result find_loader(vkd_ctx *ctx) {
     if (volkInitialize())
         return vkd__fail(

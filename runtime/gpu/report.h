@@ -48,4 +48,7 @@ vkd_result vkd__device_reports(vkd_ctx *ctx, vkd__device_report **out, uint32_t 
 const char *vkd__device_cache_path(const vkd_device *device);
 const vkd__feature *vkd__device_features(const vkd_device *device); /* VKD__FEATURE_COUNT of them */
 
+/* Whether the Khronos validation layer is there, for vkd_device_desc.validate. */
+bool vkd__validation_available(void);
+
 #endif
