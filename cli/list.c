@@ -3,11 +3,13 @@
 #include <jansson.h>
 #include <string.h>
 
-#include "cli/cli.h"
+#include "cli/list.h"
 #include "data/dataset.h"
 #include "losses/loss.h"
 #include "models/model.h"
 #include "ops/op.h"
+#include "train/optimiser.h"
+#include "train/schedule.h"
 
 typedef struct list_options {
     bool json;
@@ -43,6 +45,15 @@ static item model_at(size_t i) {
 static item dataset_at(size_t i) {
     const vkd__dataset_def *d = vkd__datasets[i];
     return (item){d->name, d->summary, NULL, NULL, d->fields, d->field_count};
+}
+
+static item optimiser_at(size_t i) {
+    const vkd__optimiser_def *d = vkd__optimisers[i];
+    return (item){d->name, d->summary, d->paper, NULL, d->fields, d->field_count};
+}
+static item schedule_at(size_t i) {
+    const vkd__schedule_def *d = vkd__schedules[i];
+    return (item){d->name, d->summary, NULL, d->formula, d->fields, d->field_count};
 }
 
 static const char *range_text(const vkd__field *f, char *text, size_t size) {
@@ -89,6 +100,9 @@ static vkd_result run(vkd_ctx *ctx, int count, char **words) {
         {"ops", vkd__op_count, op_at},
         {"models", vkd__model_count, model_at},
         {"datasets", vkd__dataset_count, dataset_at},
+        {"optimisers", vkd__optimiser_count, optimiser_at},
+        {"schedules", vkd__schedule_count, schedule_at},
+        {"recipes", 0, NULL}, /* files */
     };
     list_options o = {0};
     cli_words rest = {0};
@@ -98,6 +112,7 @@ static vkd_result run(vkd_ctx *ctx, int count, char **words) {
     for (size_t i = 0; i < VKD_COUNT(registers); i++) {
         names[i] = registers[i].name;
         if (rest.count != 1 || strcmp(rest.v[0], names[i]) != 0) continue;
+        if (!registers[i].at) return cli_list_recipes(ctx, o.json);
         json_t *all = o.json ? json_array() : NULL;
         for (size_t k = 0; k < registers[i].count; k++) {
             const item it = registers[i].at(k);
@@ -106,22 +121,29 @@ static vkd_result run(vkd_ctx *ctx, int count, char **words) {
             else
                 print_item(&it);
         }
-        if (o.json) json_dumpf(all, stdout, JSON_INDENT(2));
+        if (o.json) {
+            json_dumpf(all, stdout, JSON_INDENT(2));
+            putchar('\n');
+        }
         json_decref(all);
         return VKD_OK;
     }
     const char *near = rest.count ? vkd__nearest(rest.v[0], names, VKD_COUNT(names)) : NULL;
-    return vkd__fail(ctx, VKD_E_ARGUMENT, "list what? losses, ops, models or datasets%s%s%s",
-                     near ? "; did you mean '" : "", near ? near : "", near ? "'" : "");
+    return vkd__fail(
+        ctx, VKD_E_ARGUMENT,
+        "list what? losses, ops, models, datasets, optimisers, schedules or recipes%s%s%s",
+        near ? "; did you mean '" : "", near ? near : "", near ? "'" : "");
 }
 
 const cli_command cli_list = {
     .name = "list",
-    .arguments = "losses|ops|models|datasets",
+    .arguments = "losses|ops|models|datasets|optimisers|schedules|recipes",
     .summary = "what recipes may name, with formulas, sources and defaults",
     .help =
         "Lists what there is. For each: what it is, its formula and source, and its settings with\n"
-        "default, meaning and range.",
+        "default, meaning and range. Recipes are the files of ./recipes, or else of the folder "
+        "that\n"
+        "was installed.",
     .run = run,
     .options = get_options,
     .quiet = true,

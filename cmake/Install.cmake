@@ -7,6 +7,8 @@ install(TARGETS vkdistill_static vkdistill_shared EXPORT vkdistill)
 install(DIRECTORY include/vkdistill TYPE INCLUDE)
 if(TARGET vkdistill)
   install(TARGETS vkdistill)
+  target_compile_definitions(vkdistill PRIVATE
+    VKD_RECIPE_FOLDER="${CMAKE_INSTALL_FULL_DATADIR}/vkdistill/recipes")
 endif()
 install(DIRECTORY recipes DESTINATION ${CMAKE_INSTALL_DATADIR}/vkdistill FILES_MATCHING PATTERN *.yaml)
 

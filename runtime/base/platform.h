@@ -26,6 +26,10 @@ vkd_result vkd__write_file(vkd_ctx *ctx, const char *path, const vkd__bytes *par
 /* Makes a folder and those above it. Errors: VKD_E_FILE. */
 vkd_result vkd__make_folder(vkd_ctx *ctx, const char *path);
 bool vkd__file_exists(const char *path);
+/* The names in a folder that end in `suffix`, in byte order. The caller frees each and the list,
+ * which is NULL when there are none. On failure nothing is left. Errors: VKD_E_FILE, VKD_E_MEMORY. */
+vkd_result vkd__list_folder(vkd_ctx *ctx, const char *path, const char *suffix, char ***names,
+                            size_t *count);
 
 /* "<user's cache folder>/vkdistill" (XDG_CACHE_HOME, else ~/.cache); false when there is none. */
 bool vkd__cache_folder(char *out, size_t size);

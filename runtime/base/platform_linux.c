@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/platform.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -51,6 +52,49 @@ void vkd__unmap_file(vkd__mapping *m) {
 bool vkd__file_exists(const char *path) {
     struct stat info;
     return !stat(path, &info);
+}
+
+static bool ends_in(const char *name, const char *suffix) {
+    const size_t length = strlen(name), tail = strlen(suffix);
+    return length >= tail && !strcmp(name + length - tail, suffix);
+}
+
+static int by_name(const void *a, const void *b) {
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static void free_names(vkd_ctx *ctx, char ***names, size_t *count) {
+    for (size_t i = 0; i < *count; i++)
+        vkd__free(ctx, (*names)[i]);
+    vkd__free(ctx, *names);
+    *names = NULL;
+    *count = 0;
+}
+
+vkd_result vkd__list_folder(vkd_ctx *ctx, const char *path, const char *suffix, char ***names,
+                            size_t *count) {
+    *names = NULL;
+    *count = 0;
+    size_t capacity = 0;
+    DIR *folder = opendir(path);
+    if (!folder) return cannot(ctx, "read folder", path, errno);
+    vkd_result r = VKD_OK;
+    for (const struct dirent *e = readdir(folder); e && !r; e = readdir(folder)) {
+        if (!ends_in(e->d_name, suffix)) continue;
+        char *name = vkd__strdup(ctx, e->d_name);
+        if (!name || !VKD__RESERVE(ctx, *names, *count, capacity)) {
+            vkd__free(ctx, name);
+            r = VKD_E_MEMORY;
+        } else {
+            (*names)[(*count)++] = name;
+        }
+    }
+    closedir(folder);
+    if (r)
+        free_names(ctx, names, count);
+    else if (*count)
+        qsort(*names, *count, sizeof **names, by_name);
+    return r;
 }
 
 /* ---- Writing --------------------------------------------------------------------------------- */
