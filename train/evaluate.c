@@ -38,7 +38,7 @@ static double log_sum_exp(const float *z, uint32_t classes) {
     return log(sum) + top;
 }
 
-static double mean_kl(const float *teacher, const float *student, uint32_t rows, uint32_t classes) {
+double vkd__mean_kl(const float *teacher, const float *student, uint32_t rows, uint32_t classes) {
     double total = 0;
     for (uint32_t n = 0; n < rows; n++) {
         const float *t = teacher + (size_t)n * classes, *s = student + (size_t)n * classes;
@@ -51,7 +51,7 @@ static double mean_kl(const float *teacher, const float *student, uint32_t rows,
     return total / rows;
 }
 
-static double share_agreeing(const float *a, const float *b, uint32_t rows, uint32_t classes) {
+double vkd__share_agreeing(const float *a, const float *b, uint32_t rows, uint32_t classes) {
     uint32_t same = 0;
     for (uint32_t n = 0; n < rows; n++)
         same +=
@@ -166,8 +166,8 @@ static vkd__result *add_row(table *t, const char *label, const char *group, cons
         .tests = test->count,
         .accuracy = (double)correct / test->count,
         .errors = test->count - correct,
-        .kl = teacher ? mean_kl(teacher, logits, test->count, classes) : NAN,
-        .agreement = teacher ? share_agreeing(teacher, logits, test->count, classes) : NAN,
+        .kl = teacher ? vkd__mean_kl(teacher, logits, test->count, classes) : NAN,
+        .agreement = teacher ? vkd__share_agreeing(teacher, logits, test->count, classes) : NAN,
         .omitted_recall = NAN,
         .shift = NAN,
     };

@@ -128,8 +128,11 @@ typedef struct vkd__result {
 } vkd__result;
 /* rows has room for VKD__ROWS_A_PHASE per phase and one per model. */
 vkd_result vkd__evaluate(vkd__session *s, vkd__result *rows, uint32_t *count);
+/* Figures of (rows, classes) logits, as evaluate.c defines them. */
 uint32_t vkd__correct_count(const float *logits, const int32_t *labels, uint32_t rows,
                             uint32_t classes);
+double vkd__mean_kl(const float *teacher, const float *student, uint32_t rows, uint32_t classes);
+double vkd__share_agreeing(const float *a, const float *b, uint32_t rows, uint32_t classes);
 
 /* ---- checkpoint.c ---- */
 vkd_result vkd__checkpoint_write(vkd__session *s);

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+/* A saved model, ready to answer: its file says how to build it, so neither the recipe nor the data
+ * set that made it is needed. For eval and infer. */
+#ifndef VKD_PREDICT_H
+#define VKD_PREDICT_H
+
+#include "train/model_file.h"
+
+typedef struct vkd__predictor_desc {
+    const char *path;
+    /* VKD_U8: bytes, normalised as the file says; VKD_F32: what the model itself takes. */
+    vkd_dtype input;
+    uint32_t batch; /* samples of a step */
+    const char *const *taps;
+    uint32_t tap_count; /* the taps wanted besides the logits */
+} vkd__predictor_desc;
+
+typedef struct vkd__predictor_out {
+    char name[48];
+    vkd_shape shape; /* of a whole batch: (batch, ...) */
+    size_t count;    /* values of one sample */
+} vkd__predictor_out;
+
+typedef struct vkd__predictor {
+    vkd_ctx *ctx;
+    vkd__saved_model saved;
+    vkd_store *store;
+    vkd_program *program;
+    vkd_dtype input;
+    uint32_t batch;
+    size_t sample; /* values of one input sample */
+    uint64_t parameters;
+    vkd__predictor_out outs[VKD__MAX_TAPS + 1]; /* the first is "logits" */
+    uint32_t out_count;
+} vkd__predictor;
+
+/* On failure nothing is left. Errors: VKD_E_FILE, VKD_E_FORMAT, VKD_E_SHAPE: the file's tensors are
+ * not what its own metadata says; VKD_E_ARGUMENT: no such tap (the message lists them), or one
+ * without the batch as its first axis; VKD_E_DEVICE...; VKD_E_MEMORY. */
+vkd_result vkd__predictor_create(vkd_ctx *ctx, vkd_device *device, const vkd__predictor_desc *desc,
+                                 vkd__predictor *out);
+void vkd__predictor_destroy(vkd__predictor *p);
+/* Answers for `count` samples.
+ *
+ * samples  (count, sample) f32 or u8, any alignment
+ * outs     one array for each of p->outs, (count, its count) */
+vkd_result vkd__predictor_run(vkd__predictor *p, const void *samples, uint32_t count, float **outs);
+
+#endif
