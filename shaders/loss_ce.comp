@@ -42,7 +42,7 @@ void main() {
         if (row_writer(first, p.N)) STORE1(loss, p.first + row, live ? p.share * value : 0.0);
 
         if (GRADIENT != 0u && row_live(first, p.N)) {
-            const float log_z = log(z.y);
+            const float log_z = row_log(z.y);
             ROW_QUADS(i, p.V) {
                 const vec4 s = LOSS_LOAD(logits, row, i, 1.0);
                 const bvec4 is_target = equal(uvec4(4u * i) + uvec4(0, 1, 2, 3), uvec4(label));

@@ -44,7 +44,7 @@ void main() {
         }
         zs = row_lse(zs);
         zt = row_lse(zt);
-        const float log_zs = log(zs.y), log_zt = log(zt.y);
+        const float log_zs = row_log(zs.y), log_zt = row_log(zt.y);
 
         const uint at = row * p.V + (label < p.V ? label : 0u);
         const vec4 st = loss_logits(vec4(LOAD1(student, at)), factor);

@@ -31,7 +31,7 @@ void main() {
         zs = row_lse(zs);
         zt = row_lse(zt);
         const bool live = loss_live(zs) && loss_live(zt);
-        const float log_zs = log(zs.y), log_zt = log(zt.y);
+        const float log_zs = row_log(zs.y), log_zt = row_log(zt.y);
 
         float value = 0.0;
         ROW_QUADS(i, p.V) {

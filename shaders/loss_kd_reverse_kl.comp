@@ -42,7 +42,7 @@ void main() {
         zt = row_lse(zt);
         mean = row_sum(mean * row_exp(old - zs.x)) / zs.y;
         const bool live = loss_live(zs) && loss_live(zt);
-        const float log_zs = log(zs.y), log_zt = log(zt.y);
+        const float log_zs = row_log(zs.y), log_zt = row_log(zt.y);
 
         float value = 0.0;
         ROW_QUADS(i, p.V) {

@@ -25,7 +25,7 @@ void main() {
         z = row_lse(z);
         if (!row_live(first, p.N)) continue;
         const bool masked = z.y == 0.0; // throughout
-        const float shift = masked ? 0.0 : LOG != 0u ? z.x + log(z.y) : z.x;
+        const float shift = masked ? 0.0 : LOG != 0u ? z.x + row_log(z.y) : z.x;
         const float scale = masked ? 0.0 : 1.0 / z.y;
         ROW_QUADS(q, p.V) {
             const vec4 v = ROW_LOAD(x, row, p.V, q, 0.0) - shift;

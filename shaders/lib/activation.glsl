@@ -70,7 +70,7 @@ vec4 act(uint kind, vec4 x) {
     if (kind == ACT_TANH) return tanh4(x);
     if (kind == ACT_SIGMOID) return sigmoid4(x);
     if (kind == ACT_EXP) return exp(x);
-    if (kind == ACT_LOG) return log(x);
+    if (kind == ACT_LOG) return mix(log(x), x, isnan(x));
     if (kind == ACT_SQRT) return sqrt(x);
     if (kind == ACT_SQUARE) return x * x;
     return x;

@@ -106,6 +106,10 @@ vec4 row_exp(vec4 v) {
 float row_exp(float v) {
     return isnan(v) ? v : v < -104.0 ? 0.0 : exp(v);
 }
+// log that is NaN at NaN on every driver.
+float row_log(float v) {
+    return isnan(v) ? v : log(v);
+}
 
 // ---- Reductions over the lanes of a row. The order is fixed: the same bits in every run.
 

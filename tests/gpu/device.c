@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Claims about choosing and opening devices: the rules on made-up reports, the rest on the real
  * one. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -237,17 +238,22 @@ static void without_a_driver_the_message_says_what_to_install(void **state) {
     (void)state;
     vkd_ctx *ctx = test_ctx();
     test_device_close(test_device(ctx));
-    char *icd = getenv("VK_ICD_FILENAMES"), *driver = getenv("VK_DRIVER_FILES");
-    char old[1024] = "";
-    if (icd) strncpy(old, icd, sizeof old - 1);
-    assert_null(driver); /* it would be stronger than what is set here */
-    setenv("VK_ICD_FILENAMES", "/nowhere.json", 1);
+    /* Either variable names the drivers; the newer one is stronger where both are set. */
+    static const char *const names[] = {"VK_ICD_FILENAMES", "VK_DRIVER_FILES"};
+    char old[VKD_COUNT(names)][1024];
+    for (size_t i = 0; i < VKD_COUNT(names); i++) {
+        const char *value = getenv(names[i]);
+        snprintf(old[i], sizeof old[i], "%s", value ? value : "");
+        setenv(names[i], "/nowhere.json", 1);
+    }
     vkd_device *device = NULL;
     const vkd_result r = vkd_device_open(ctx, NULL, &device);
-    if (icd)
-        setenv("VK_ICD_FILENAMES", old, 1);
-    else
-        unsetenv("VK_ICD_FILENAMES");
+    for (size_t i = 0; i < VKD_COUNT(names); i++) {
+        if (old[i][0])
+            setenv(names[i], old[i], 1);
+        else
+            unsetenv(names[i]);
+    }
     assert_int_equal(r, VKD_E_NO_DEVICE);
     assert_says(ctx, "install");
     vkd_ctx_destroy(ctx);
