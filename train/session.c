@@ -159,6 +159,28 @@ vkd_result vkd__session_create(vkd_ctx *ctx, vkd_device *device, const vkd_recip
     return VKD_OK;
 }
 
+vkd_result vkd__session_sketch(vkd_ctx *ctx, const vkd_recipe *recipe, const vkd__dataset *data,
+                               vkd__session **out) {
+    *out = NULL;
+    vkd__session *s = vkd__alloc(ctx, 1, sizeof *s);
+    if (!s) return VKD_E_MEMORY;
+    *s = (vkd__session){.ctx = ctx,
+                        .recipe = recipe,
+                        .data = data,
+                        .seed = recipe->options.seed,
+                        .arena = {.ctx = ctx},
+                        .test_accuracy = -1};
+    vkd_result r = set_normalisation(s);
+    if (!r) r = vkd__phases_create(s);
+    if (!r) r = vkd_store_create(ctx, &s->store);
+    if (r) {
+        vkd__session_destroy(s);
+        return r;
+    }
+    *out = s;
+    return VKD_OK;
+}
+
 void vkd__session_destroy(vkd__session *s) {
     if (!s) return;
     vkd__metrics_close(s);

@@ -81,6 +81,10 @@ vkd_result vkd__session_create(vkd_ctx *ctx, vkd_device *device, const vkd_recip
                                const vkd_run_desc *desc, const vkd__dataset *data,
                                uint32_t seed_index, const char *folder, const char *shared_folder,
                                vkd__session **out);
+/* For planning: phases and an empty store, without device, folder and values. Its graphs can be
+ * built and planned, and nothing else. */
+vkd_result vkd__session_sketch(vkd_ctx *ctx, const vkd_recipe *recipe, const vkd__dataset *data,
+                               vkd__session **out);
 void vkd__session_destroy(vkd__session *s);
 /* Trains what is left. */
 vkd_result vkd__session_train(vkd__session *s);
