@@ -199,9 +199,6 @@ vkd_result vkd__vk(vkd_device *d, VkResult r, const char *call);
 #define VKD__VK(d, call) vkd__vk((d), (d)->vk.call, #call)
 const char *vkd__vk_text(VkResult r);
 
-/* Submits one empty command buffer and waits for nothing: what a replayed step is measured
- * against. Must be followed by vkd__device_idle, which waits. */
-vkd_result vkd__device_submit_empty(vkd_device *d);
 vkd_result vkd__device_idle(vkd_device *d);
 
 /* ---- Store ------------------------------------------------------------------------------------

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What `vkdistill doctor` shows of devices. Needs no Vulkan header. */
+/* What `vkdistill doctor` and `vkdistill bench` show of devices. Needs no Vulkan header. */
 #ifndef VKD_REPORT_H
 #define VKD_REPORT_H
 
@@ -48,6 +48,9 @@ vkd_result vkd__device_reports(vkd_ctx *ctx, vkd__device_report **out, uint32_t 
 const char *vkd__device_cache_path(const vkd_device *device);
 const vkd__feature *vkd__device_features(const vkd_device *device); /* VKD__FEATURE_COUNT of them */
 
+/* Submits one empty command buffer, which was recorded before, and waits. *seconds is what the
+ * submission itself cost the host: what a replayed step is measured against. */
+vkd_result vkd__device_submit_empty(vkd_device *d, double *seconds);
 /* Whether the Khronos validation layer is there, for vkd_device_desc.validate. */
 bool vkd__validation_available(void);
 

@@ -3,6 +3,7 @@
  * the program and never come here. */
 #include <string.h>
 
+#include "base/platform.h"
 #include "gpu/gpu.h"
 
 #define STAGING_LEAST (64u << 10)
@@ -71,11 +72,15 @@ vkd_result vkd__once_end(vkd_device *d) {
     return VKD__VK(d, vkResetFences(d->device, 1, &d->fence));
 }
 
-vkd_result vkd__device_submit_empty(vkd_device *d) {
+vkd_result vkd__device_submit_empty(vkd_device *d, double *seconds) {
     vkd_result r = VKD__VK(d, vkResetCommandBuffer(d->once, 0));
     if (!r) r = vkd__command_begin(d, d->once, 0);
     if (!r) r = VKD__VK(d, vkEndCommandBuffer(d->once));
-    return r ? r : submit_once(d, VK_NULL_HANDLE);
+    if (r) return r;
+    const double start = vkd__seconds();
+    r = submit_once(d, VK_NULL_HANDLE);
+    *seconds = vkd__seconds() - start;
+    return r ? r : vkd__device_idle(d);
 }
 
 vkd_result vkd__zero(vkd_device *d, const vkd__buffer *b) {
