@@ -2,6 +2,8 @@
 /* Reverse-mode differentiation: a walk over the nodes from last to first that emits, for each, the
  * nodes of its gradient. What arrives at one tensor from several readers is summed by `add` nodes
  * in the order in which the walk meets them: later readers first. */
+#include "autodiff/autodiff.h"
+
 #include <stdio.h>
 #include <string.h>
 

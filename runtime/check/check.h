@@ -22,4 +22,8 @@ typedef struct vkd__check_report {
 vkd_result vkd__check_case(vkd_ctx *ctx, vkd_device *device, const vkd_profile *profile,
                            const vkd_op_def *op, uint32_t index, vkd__check_report *report);
 
+/* Central differences of the host's reference against the emitted backward nodes, run by the host
+ * in double: checks `reference` and `backward` against each other. Fails with VKD_E_MISMATCH. */
+vkd_result vkd__check_gradient(vkd_ctx *ctx, const vkd_op_def *op, uint32_t index);
+
 #endif

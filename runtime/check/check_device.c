@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "autodiff/autodiff.h"
 #include "check/check.h"
 
 #include <math.h>

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Test cases that stand beside each op and loss, and the checks that run over them: reference
- * against central differences (no device), device against reference. Used by the test suites, by
- * `vkdistill selftest` and by `vkdistill bench`. */
+/* Test cases that stand beside each op. What runs over them is in runtime/check/. */
 #ifndef VKD_CASE_H
 #define VKD_CASE_H
 
@@ -36,10 +34,6 @@ vkd_tensor vkd__case_u8(vkd__case *c, vkd_shape shape);
 /* Makes every `every`-th element of the last input `value`. */
 void vkd__case_special(vkd__case *c, double value, uint32_t every);
 void vkd__case_output(vkd__case *c, vkd_tensor t);
-
-/* Central differences of the host's reference against the emitted backward nodes, run by the host
- * in double: checks `reference` and `backward` against each other. Fails with VKD_E_MISMATCH. */
-vkd_result vkd__case_check_gradient(vkd_ctx *ctx, const vkd_op_def *op, uint32_t index);
 
 /* Fills element i of input k deterministically: the same numbers on host and device. */
 double vkd__case_value(const vkd__case_input *in, uint32_t k, uint64_t i, vkd_dtype dtype);

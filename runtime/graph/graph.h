@@ -137,12 +137,6 @@ const vkd__node *vkd__producer(const vkd_graph *g, vkd_tensor t);
 vkd_tensor vkd__node_extend(vkd_graph *g, const vkd__node *n, uint32_t slot, vkd_tensor extra,
                             vkd_dtype dtype, vkd_shape shape);
 
-/* vkd_backward from any outputs, each with the gradient that arrives at it ({0} for none). Above
- * the ops, because it sums with `add`: runtime/autodiff/. */
-void vkd__backward_from(vkd_graph *g, const vkd_tensor *outputs, const vkd_tensor *seeds,
-                        uint32_t output_count, const vkd_tensor *of, uint32_t count,
-                        vkd_tensor *gradients);
-
 /* Inside infer: declares output i. */
 void vkd__node_out(vkd_graph *g, vkd__node *n, uint32_t i, vkd_dtype dtype, vkd_shape shape);
 /* Sticky failure; the message gets "<op>('<in0>', '<in1>'): " in front when n is not NULL. Always

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "check/check.h"
 #include "ops/op.h"
 
 #include "../golden/losses.h"
@@ -186,7 +187,7 @@ static void every_fused_op_agrees_with_central_differences(void **state) {
         const vkd_op_def *op = vkd__op_find(vkd__losses[l]->name);
         assert_non_null(op);
         for (uint32_t i = 0; i < op->case_count; i++)
-            if (vkd__case_check_gradient(ctx, op, i)) fail_msg("%s", vkd_ctx_error(ctx));
+            if (vkd__check_gradient(ctx, op, i)) fail_msg("%s", vkd_ctx_error(ctx));
     }
     vkd_ctx_destroy(ctx);
 }

@@ -5,13 +5,14 @@
 
 #include <string.h>
 
+#include "check/check.h"
 #include "ops/op.h"
 
 static void gradients_agree_with_central_differences(void **state) {
     const vkd_op_def *op = *state;
     vkd_ctx *ctx = test_ctx();
     for (uint32_t i = 0; i < op->case_count; i++)
-        if (vkd__case_check_gradient(ctx, op, i)) fail_msg("%s", vkd_ctx_error(ctx));
+        if (vkd__check_gradient(ctx, op, i)) fail_msg("%s", vkd_ctx_error(ctx));
     vkd_ctx_destroy(ctx);
 }
 
