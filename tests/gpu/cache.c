@@ -75,6 +75,8 @@ static listener visit(const char *folder) {
     vkd_device *device = NULL;
     const vkd_device_desc desc = {.validate = true, .cache_dir = folder};
     if (vkd_device_open(ctx, &desc, &device)) fail_msg("%s", vkd_ctx_error(ctx));
+    const bool none = !folder[0] || getenv("VKD_DISABLE");
+    assert_true(none == !vkd__device_cache_path(device) || l.complained);
     test_device_close(device);
     vkd_ctx_destroy(ctx);
     return l;
@@ -133,7 +135,7 @@ static void an_empty_name_or_the_switch_means_no_cache(void **state) {
     static file f;
     make_folder(&f);
     assert_int_equal(chdir(f.folder), 0);
-    visit("");
+    assert_false(visit("").complained);
     setenv("VKD_DISABLE", "cache", 1);
     visit(f.folder);
     unsetenv("VKD_DISABLE");

@@ -2,6 +2,7 @@
 /* Claims about replaying a program: inputs, rings, order, slices, times. Its faults are in
  * program_faults.c. */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -128,7 +129,7 @@ static void feed(vkd_program *p, int step) {
 }
 
 /* `slices` cuts the plan into as many submissions as there are launches; `hurry` waits for nothing
- * until the end. */
+ * until the end, when only the ring's losses are left to read. */
 static result train(bool slices, bool hurry, bool timed) {
     gpu_fixture f = gpu_setup();
     gpu_linear(&f);
@@ -144,7 +145,7 @@ static result train(bool slices, bool hurry, bool timed) {
         feed(p, i);
         uint64_t t = 0;
         gpu_submit(&f, p, &t);
-        if (hurry && i % VKD_PROGRAM_RING != VKD_PROGRAM_RING - 1 && i + 1 < STEPS) continue;
+        if (hurry && i + 1 < STEPS) continue;
         gpu_wait(&f, p, t);
         for (uint64_t k = 0; k < VKD_PROGRAM_RING && k < t; k++)
             out.loss[t - k - 1] = *(const float *)vkd_program_output(p, t - k, "loss", NULL);
@@ -155,19 +156,25 @@ static result train(bool slices, bool hurry, bool timed) {
     return out;
 }
 
+static void assert_same_end(const result *a, const result *b) {
+    assert_memory_equal(a->w, b->w, sizeof a->w);
+    const size_t first = STEPS - VKD_PROGRAM_RING;
+    assert_memory_equal(a->loss + first, b->loss + first, VKD_PROGRAM_RING * sizeof(float));
+}
+
 static void steps_follow_each_other_in_order_and_repeat_in_every_bit(void **state) {
     (void)state;
     const result one = train(false, false, false);
     assert_true(one.loss[STEPS - 1] < one.loss[0]);
     const result again = train(false, false, false), hurried = train(false, true, false);
     assert_memory_equal(&one, &again, sizeof one);
-    assert_memory_equal(&one, &hurried, sizeof one);
+    assert_same_end(&one, &hurried);
 }
 
 static void a_step_cut_into_slices_gives_the_same_bits(void **state) {
     (void)state;
     const result one = train(false, false, false), cut = train(true, true, false);
-    assert_memory_equal(&one, &cut, sizeof one);
+    assert_same_end(&one, &cut);
 }
 
 /* Shadow mode runs the same kernels, and every op here agrees with its reference. */
@@ -175,7 +182,7 @@ static void a_step_in_shadow_mode_gives_the_same_bits(void **state) {
     (void)state;
     const result one = train(false, false, false);
     setenv("VKD_CHECK", "1", 1);
-    const result checked = train(false, true, false);
+    const result checked = train(false, false, false);
     unsetenv("VKD_CHECK");
     assert_memory_equal(&one, &checked, sizeof one);
 }
@@ -253,6 +260,38 @@ static void two_programs_share_a_store(void **state) {
     gpu_teardown(&f);
 }
 
+static void tensors_of_a_store_do_not_touch(void **state) {
+    (void)state;
+    gpu_fixture f = gpu_setup();
+    enum { TENSORS = 5, MOST = 700 };
+    char names[TENSORS][16];
+    for (int i = 0; i < TENSORS; i++) {
+        snprintf(names[i], sizeof names[i], "state%d", i);
+        const vkd_tensor s = vkd_state(f.g, names[i], VKD_F32, VKD_SHAPE((uint32_t)(MOST - i)));
+        vkd_output(f.g, names[i], vkd_neg(f.g, s));
+    }
+    vkd_program *p = gpu_program(&f);
+    float values[MOST], back[MOST];
+    for (int i = 0; i < TENSORS; i++) {
+        for (int k = 0; k < MOST; k++)
+            values[k] = (float)(i * MOST + k);
+        const size_t bytes = (size_t)(MOST - i) * sizeof(float);
+        assert_int_equal(vkd_store_write(f.store, names[i], values, bytes), VKD_OK);
+    }
+    const uint64_t t = gpu_step(&f, p);
+    for (int i = 0; i < TENSORS; i++) {
+        const size_t bytes = (size_t)(MOST - i) * sizeof(float);
+        assert_int_equal(vkd_store_read(f.store, names[i], back, bytes), VKD_OK);
+        const float *negated = vkd_program_output(p, t, names[i], NULL);
+        for (int k = 0; k < MOST - i; k++) {
+            assert_true(back[k] == (float)(i * MOST + k));
+            assert_true(negated[k] == -back[k]);
+        }
+    }
+    vkd_program_destroy(p);
+    gpu_teardown(&f);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(softmax_of_an_input_comes_back),
@@ -265,6 +304,7 @@ int main(void) {
         cmocka_unit_test(a_timed_step_gives_the_same_bits),
         cmocka_unit_test(times_are_summed_by_launch),
         cmocka_unit_test(two_programs_share_a_store),
+        cmocka_unit_test(tensors_of_a_store_do_not_touch),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
