@@ -23,7 +23,7 @@ static const row rows[] = {
     {0x10de, DISCRETE, 256, 256, 64, 64, 16, 4, 4, 4000, 250, 6e-6},
     {0x1002, DISCRETE, 256, 256, 64, 64, 16, 4, 4, 3000, 200, 8e-6},
     {0x8086, DISCRETE, 128, 128, 64, 64, 16, 4, 4, 2000, 150, 10e-6},
-    {0, INTEGRATED, 128, 128, 32, 32, 16, 2, 4, 300, 30, 12e-6},
+    {0, INTEGRATED, 128, 128, 32, 32, 16, 4, 4, 300, 30, 12e-6},
 };
 
 static void apply_row(const vkd__probe *p, vkd_profile *out) {

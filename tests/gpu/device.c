@@ -173,6 +173,13 @@ static void a_profile_stays_inside_the_limits(void **state) {
             report("any", types[i / VKD_COUNT(vendors)], vendors[i % VKD_COUNT(vendors)]);
         vkd_profile profile;
         vkd__profile_make(&p, false, &profile);
+        /* The kernel moves quads: a side of two would leave its tile uncomputed. */
+        const uint32_t tile[] = {profile.tile_m, profile.tile_n, profile.tile_k, profile.tile_tm,
+                                 profile.tile_tn};
+        for (size_t k = 0; k < VKD_COUNT(tile); k++) {
+            assert_true(tile[k] > 0);
+            assert_int_equal(tile[k] % 4, 0);
+        }
         const uint32_t tile_invocations =
             profile.tile_m / profile.tile_tm * (profile.tile_n / profile.tile_tn);
         assert_in_range(tile_invocations, 1, 256);
