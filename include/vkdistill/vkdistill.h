@@ -120,7 +120,9 @@ typedef enum vkd_dtype { VKD_F32, VKD_I32, VKD_U8 } vkd_dtype;
 
 #define VKD_MAX_AXES 5
 
-/* Row-major: the last axis is contiguous. No axes: one value, written (). */
+/* Row-major: the last axis is contiguous. No axes: one value, written (). A tensor has at least one
+ * element and at most 2^32 - 1, one of VKD_U8 at most 2^40; others fail the graph with
+ * VKD_E_SHAPE. */
 typedef struct vkd_shape {
     uint32_t axes;
     uint32_t dim[VKD_MAX_AXES];
@@ -361,12 +363,12 @@ VKD_API vkd_tensor vkd_kd_reverse_kl(vkd_graph *g, vkd_tensor student, vkd_tenso
 
 /* J = beta*KL(p || m) + (1-beta)*KL(q || m), m = beta*p + (1-beta)*q, p the teacher. */
 typedef enum vkd_jsd_form {
-    VKD_JSD_CONTINUOUS, /* J / (beta*(1-beta)): tends to KL(p || q) for beta->0 and to KL(q || p) for
-                           beta->1; 4 J at beta = 0.5 */
+    VKD_JSD_CONTINUOUS, /* J / (beta*(1-beta)): tends to KL(p || q) for beta->0 and to KL(q || p)
+                           for beta->1; 4 J at beta = 0.5 */
     VKD_JSD_LITERATURE  /* J, which tends to 0 at both ends: a jump from the plain KLs there */
 } vkd_jsd_form;
-/* Generalised Jensen-Shannon divergence; in either form exactly KL(p || q) at beta = 0 and KL(q || p)
- * at beta = 1. Agarwal et al., arXiv:2306.13649, section 2 (GKD). */
+/* Generalised Jensen-Shannon divergence; in either form exactly KL(p || q) at beta = 0 and KL(q ||
+ * p) at beta = 1. Agarwal et al., arXiv:2306.13649, section 2 (GKD). */
 VKD_API vkd_tensor vkd_kd_jsd(vkd_graph *g, vkd_tensor student, vkd_tensor teacher, vkd_tensor tau,
                               float beta, vkd_jsd_form form, bool t_squared);
 

@@ -32,13 +32,9 @@ bool vkd__graph_fail(vkd_graph *g, const vkd__node *n, vkd_result r, const char 
 void vkd__node_out(vkd_graph *g, vkd__node *n, uint32_t i, vkd_dtype dtype, vkd_shape shape) {
     if (g->status) return;
     VKD_ASSERT(i < VKD__MAX_OUT);
-    if (shape.axes > VKD_MAX_AXES) {
-        vkd__graph_fail(g, n, VKD_E_SHAPE, "the result would have %u axes, the most is %d",
-                        shape.axes, VKD_MAX_AXES);
-        return;
-    }
-    if (!vkd_shape_count(shape)) {
-        vkd__graph_fail(g, n, VKD_E_SHAPE, "the result would have no elements");
+    const char *fault = vkd__shape_fault(shape, dtype);
+    if (fault) {
+        vkd__graph_fail(g, n, VKD_E_SHAPE, "the result would have %s", fault);
         return;
     }
     const char *name =

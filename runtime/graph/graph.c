@@ -102,8 +102,9 @@ vkd_tensor vkd_input(vkd_graph *g, const char *name, vkd_dtype dtype, vkd_shape 
         vkd__graph_fail(g, NULL, VKD_E_ARGUMENT, "there is already an input '%s'", name);
         return (vkd_tensor){0};
     }
-    if (!g->status && !vkd_shape_count(shape)) {
-        vkd__graph_fail(g, NULL, VKD_E_SHAPE, "the input '%s' has no elements", name);
+    const char *fault = vkd__shape_fault(shape, dtype);
+    if (!g->status && fault) {
+        vkd__graph_fail(g, NULL, VKD_E_SHAPE, "the input '%s' has %s", name, fault);
         return (vkd_tensor){0};
     }
     return add_leaf(g, name,

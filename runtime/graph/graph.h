@@ -151,6 +151,9 @@ void vkd__graph_release(const vkd_graph *graph);
 const vkd__tensor *vkd__tensor_get(const vkd_graph *g, vkd_tensor t);
 /* "(2, 3)"; the buffer is in the graph's arena. */
 const char *vkd__shape_text(vkd_graph *g, vkd_shape shape);
+/* What a shape has that no tensor may have ("no elements"); NULL for a good one. Sizes that pass
+ * can be multiplied and counted in 64 bits, those of f32 and i32 also in 32. */
+const char *vkd__shape_fault(vkd_shape shape, vkd_dtype dtype);
 bool vkd__shape_equal(vkd_shape a, vkd_shape b);
 /* NumPy's rule; false when they do not fit. */
 bool vkd__shape_broadcast(vkd_shape a, vkd_shape b, vkd_shape *out);

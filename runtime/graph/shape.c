@@ -16,6 +16,19 @@ uint64_t vkd_shape_count(vkd_shape shape) {
     return count;
 }
 
+const char *vkd__shape_fault(vkd_shape shape, vkd_dtype dtype) {
+    /* A data set of bytes may be large: its rows are counted, not its elements. */
+    const uint64_t most = dtype == VKD_U8 ? (uint64_t)1 << 40 : UINT32_MAX;
+    if (shape.axes > VKD_MAX_AXES) return "more than 5 axes";
+    uint64_t left = most;
+    for (uint32_t i = 0; i < shape.axes; i++) {
+        if (!shape.dim[i]) return "no elements";
+        left /= shape.dim[i];
+    }
+    if (left) return NULL;
+    return dtype == VKD_U8 ? "more than 2^40 elements" : "more than 2^32 - 1 elements";
+}
+
 size_t vkd_dtype_size(vkd_dtype dtype) {
     return dtype == VKD_U8 ? 1 : 4;
 }

@@ -90,6 +90,8 @@ vkd_result vkd__store_state(vkd_store *s, const char *name, vkd_dtype dtype, vkd
     *entry = vkd__store_find(s, name);
     if (*entry != VKD__NO_ENTRY)
         return check_same(s, &s->entries[*entry], VKD__ENTRY_STATE, dtype, shape);
+    const char *fault = vkd__shape_fault(shape, dtype);
+    if (fault) return vkd__fail(s->ctx, VKD_E_SHAPE, "the state '%s' has %s", name, fault);
     return add(s, name, (vkd__entry){.kind = VKD__ENTRY_STATE, .dtype = dtype, .shape = shape},
                entry);
 }
@@ -118,9 +120,8 @@ vkd_result vkd__store_member(vkd_store *s, const char *name, vkd_shape shape, co
     *entry = vkd__store_find(s, name);
     if (*entry != VKD__NO_ENTRY)
         return check_same(s, &s->entries[*entry], VKD__ENTRY_MEMBER, VKD_F32, shape);
-    if (shape.axes > VKD_MAX_AXES || !vkd_shape_count(shape))
-        return vkd__fail(s->ctx, VKD_E_SHAPE, "the parameter '%s' has no elements or too many axes",
-                         name);
+    const char *fault = vkd__shape_fault(shape, VKD_F32);
+    if (fault) return vkd__fail(s->ctx, VKD_E_SHAPE, "the parameter '%s' has %s", name, fault);
     uint32_t group = 0;
     const vkd_result r = find_group(s, name, &group);
     if (r) return r;
@@ -234,7 +235,10 @@ static vkd_result place(vkd_store *s, uint32_t i) {
         if (r) return r;
     }
     vkd_result r = s->backend.place(s->backend.user, e);
-    if (!r && e->host) r = s->backend.write(s->backend.user, e, 0, e->host, e->bytes);
+    if (!r && e->host) {
+        r = s->backend.write(s->backend.user, e, 0, e->host, e->bytes);
+        if (r) e->handle = 0; /* its values are still here alone; another attempt places it anew */
+    }
     if (r) return r;
     vkd__free(s->ctx, e->host);
     e->host = NULL;

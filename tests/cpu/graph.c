@@ -2,6 +2,7 @@
 #include "support/support.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "graph/graph.h"
@@ -44,6 +45,82 @@ static void the_first_mistake_is_kept_and_names_op_and_tensors(void **state) {
     assert_non_null(strstr(f->g->error, "'a'"));
     assert_non_null(strstr(f->g->error, "'b'"));
     assert_non_null(strstr(f->g->error, "(2, 3)"));
+}
+
+static void shapes_that_cannot_be_counted_are_refused(void **state) {
+    const fixture *f = *state;
+    static const struct {
+        vkd_shape shape;
+        vkd_dtype dtype;
+        const char *says; /* NULL: it is good */
+    } cases[] = {
+        {{2, {65536, 65535}}, VKD_F32, NULL},
+        {{2, {65536, 65536}}, VKD_F32, "more than 2^32 - 1 elements"},
+        {{5, {65536, 65536, 65536, 65536, 3}}, VKD_I32, "more than 2^32 - 1 elements"},
+        {{2, {1u << 31, 1u << 31}}, VKD_F32, "more than 2^32 - 1 elements"},
+        {{2, {1u << 20, 1u << 20}}, VKD_U8, NULL},
+        {{2, {(1u << 20) + 1, 1u << 20}}, VKD_U8, "more than 2^40 elements"},
+        {{3, {2, 0, 4}}, VKD_F32, "no elements"},
+        {{6, {1, 1, 1, 1, 1}}, VKD_F32, "more than 5 axes"},
+    };
+    for (size_t i = 0; i < VKD_COUNT(cases); i++) {
+        vkd_graph *g[2];
+        const vkd_tensor none = {0};
+        for (size_t k = 0; k < 2; k++)
+            assert_int_equal(vkd_graph_create(f->ctx, f->store, NULL, &g[k]), VKD_OK);
+        char name[32];
+        snprintf(name, sizeof name, "case%zu", i);
+        const vkd_tensor leaves[] = {vkd_input(g[0], name, cases[i].dtype, cases[i].shape),
+                                     vkd_state(g[1], name, cases[i].dtype, cases[i].shape)};
+        for (size_t k = 0; k < 2; k++) {
+            assert_int_equal(vkd_graph_status(g[k]), cases[i].says ? VKD_E_SHAPE : VKD_OK);
+            assert_int_equal(leaves[k].id == none.id, cases[i].says != NULL);
+            if (cases[i].says) assert_non_null(strstr(g[k]->error, cases[i].says));
+            vkd_graph_destroy(g[k]);
+        }
+    }
+    const vkd_tensor column = vkd_input(f->g, "column", VKD_F32, VKD_SHAPE(65536, 1));
+    const vkd_tensor row = vkd_input(f->g, "row", VKD_F32, VKD_SHAPE(1, 65536));
+    assert_int_equal(vkd_add(f->g, column, row).id, 0);
+    assert_non_null(strstr(f->g->error, "the result would have more than 2^32 - 1 elements"));
+}
+
+/* A device that takes values at the second attempt. */
+typedef struct shaky {
+    int attempts;
+    float got;
+} shaky;
+
+static vkd_result shaky_place(void *user, vkd__entry *e) {
+    (void)user;
+    e->handle = 1;
+    return VKD_OK;
+}
+
+static vkd_result shaky_write(void *user, const vkd__entry *e, uint64_t offset, const void *data,
+                              uint64_t bytes) {
+    shaky *s = user;
+    (void)e, (void)offset;
+    assert_int_equal(bytes, sizeof s->got);
+    if (!s->attempts++) return VKD_E_DEVICE_MEMORY;
+    memcpy(&s->got, data, sizeof s->got);
+    return VKD_OK;
+}
+
+static void a_failed_upload_loses_no_values(void **state) {
+    const fixture *f = *state;
+    shaky device = {0};
+    const vkd__store_backend backend = {
+        .user = &device, .place = shaky_place, .write = shaky_write};
+    const float value = 2.5f;
+    vkd_state(f->g, "s", VKD_F32, VKD_SCALAR);
+    assert_int_equal(vkd_store_write(f->store, "s", &value, sizeof value), VKD_OK);
+    assert_int_equal(vkd__store_attach(f->store, &backend), VKD_E_DEVICE_MEMORY);
+    float still = 0;
+    assert_int_equal(vkd_store_read(f->store, "s", &still, sizeof still), VKD_OK);
+    assert_true(still == value);
+    assert_int_equal(vkd__store_attach(f->store, &backend), VKD_OK);
+    assert_true(device.got == value);
 }
 
 static void a_name_is_given_once(void **state) {
@@ -201,6 +278,8 @@ int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         T(the_first_mistake_is_kept_and_names_op_and_tensors),
+        T(shapes_that_cannot_be_counted_are_refused),
+        T(a_failed_upload_loses_no_values),
         T(a_name_is_given_once),
         T(two_graphs_share_a_parameter_of_one_shape_only),
         T(a_group_is_laid_out_with_padding_and_undecayed_members_last),
