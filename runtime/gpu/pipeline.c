@@ -42,18 +42,27 @@ static vkd_result make_layouts(vkd_device *d, vkd__kernel_object *k) {
                NULL, &k->layout));
 }
 
+static void destroy_kernel(vkd_device *d, vkd__kernel_object *k) {
+    d->vk.vkDestroyPipelineLayout(d->device, k->layout, NULL);
+    d->vk.vkDestroyDescriptorSetLayout(d->device, k->set_layout, NULL);
+    d->vk.vkDestroyShaderModule(d->device, k->module, NULL);
+    *k = (vkd__kernel_object){0};
+}
+
 static vkd_result make_kernel(vkd_device *d, const vkd__kernel *source, vkd__kernel_object *k) {
     if (k->made) return VKD_OK;
     vkd_result r = vkd__reflect(d->ctx, source, &k->reflection);
     if (r) return r;
-    k->made = true; /* half made: what there is, is destroyed with the device */
     r = VKD__VK(d, vkCreateShaderModule(d->device,
                                         &(VkShaderModuleCreateInfo){
                                             .sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO,
                                             .codeSize = source->word_count * sizeof(uint32_t),
                                             .pCode = source->words},
                                         NULL, &k->module));
-    return r ? r : make_layouts(d, k);
+    if (!r) r = make_layouts(d, k);
+    if (r) destroy_kernel(d, k); /* nothing half made is left for the next attempt to find */
+    k->made = !r;
+    return r;
 }
 
 /* The launch's constants in the kernel's order. Those the kernel does not declare are left out, so
@@ -163,12 +172,8 @@ void vkd__pipelines_destroy(vkd_device *d) {
     for (size_t i = 0; i < d->pipeline_count; i++)
         d->vk.vkDestroyPipeline(d->device, d->pipelines[i].pipeline, NULL);
     vkd__free(d->ctx, d->pipelines);
-    for (size_t i = 0; d->kernels && i < vkd__kernel_count; i++) {
-        const vkd__kernel_object *k = &d->kernels[i];
-        d->vk.vkDestroyPipelineLayout(d->device, k->layout, NULL);
-        d->vk.vkDestroyDescriptorSetLayout(d->device, k->set_layout, NULL);
-        d->vk.vkDestroyShaderModule(d->device, k->module, NULL);
-    }
+    for (size_t i = 0; d->kernels && i < vkd__kernel_count; i++)
+        destroy_kernel(d, &d->kernels[i]);
     d->pipelines = NULL;
     d->pipeline_count = d->pipeline_capacity = 0;
 }

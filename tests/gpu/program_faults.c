@@ -70,6 +70,29 @@ static void a_plan_that_does_not_fit_says_the_arithmetic(void **state) {
     gpu_teardown(&f);
 }
 
+static VKAPI_ATTR VkResult VKAPI_CALL no_layout(VkDevice device,
+                                                const VkPipelineLayoutCreateInfo *info,
+                                                const VkAllocationCallbacks *allocator,
+                                                VkPipelineLayout *layout) {
+    (void)device, (void)info, (void)allocator;
+    *layout = VK_NULL_HANDLE;
+    return VK_ERROR_OUT_OF_HOST_MEMORY;
+}
+
+static void a_kernel_that_could_not_be_made_is_made_at_the_next_attempt(void **state) {
+    (void)state;
+    gpu_fixture f = gpu_setup();
+    vkd_output(f.g, "y", vkd_neg(f.g, input(&f)));
+    const PFN_vkCreatePipelineLayout real = f.device->vk.vkCreatePipelineLayout;
+    f.device->vk.vkCreatePipelineLayout = no_layout;
+    expect_refused(&f, gpu_plan(&f), VKD_E_MEMORY, "vkCreatePipelineLayout");
+    f.device->vk.vkCreatePipelineLayout = real;
+    vkd_program *p = gpu_program(&f);
+    gpu_step(&f, p);
+    vkd_program_destroy(p);
+    gpu_teardown(&f);
+}
+
 static void waiting_for_a_step_that_was_not_submitted_is_refused(void **state) {
     (void)state;
     gpu_fixture f = gpu_setup();
@@ -228,6 +251,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_launch_that_does_not_fit_its_kernel_is_refused),
         cmocka_unit_test(a_plan_that_does_not_fit_says_the_arithmetic),
+        cmocka_unit_test(a_kernel_that_could_not_be_made_is_made_at_the_next_attempt),
         cmocka_unit_test(waiting_for_a_step_that_was_not_submitted_is_refused),
         cmocka_unit_test(a_lost_device_names_the_kernels_of_the_slice),
         cmocka_unit_test(shadow_mode_catches_a_wrong_reference),
