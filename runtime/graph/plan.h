@@ -20,7 +20,8 @@ struct vkd_profile {
     uint32_t subgroup;       /* direct kernels: lanes of a workgroup */
     uint32_t row_workgroup;  /* base row kernels: invocations for one row (power of two) */
     uint32_t flat_workgroup; /* element-wise kernels */
-    uint32_t tile_m, tile_n, tile_k, tile_tm, tile_tn; /* matmul_tile on large matrices */
+    uint32_t tile_m, tile_n, tile_k, tile_tm,
+        tile_tn; /* matmul on large matrices; multiples of 4 */
     uint32_t max_groups[3];
     uint32_t max_invocations;
     uint32_t max_shared;     /* bytes */
@@ -126,10 +127,6 @@ struct vkd_plan {
     vkd_result status; /* the first failure of an op's lower */
     vkd_plan_info info;
 };
-
-/* The built-in profile that suits a vendor's devices (VkPhysicalDeviceProperties::vendorID), to be
- * clamped to what the device reports; the generic one for a vendor without a row. Never NULL. */
-const vkd_profile *vkd__profile_for_vendor(uint32_t vendor_id, bool cpu);
 
 /* ---- What an op's `lower` may call ---- */
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What is known of devices before one is opened. Machine knowledge stands in this table and nowhere
- * else; limits that a device reports replace the ones here. */
+/* The profiles to plan with where no device is opened, and what gpu/profile.c starts from: it puts
+ * a device's own limits, and what it knows of kinds of devices, in their place. */
 #include "graph/plan.h"
 
 #include <string.h>
@@ -40,54 +40,8 @@ static const vkd_profile cpu = {.name = "cpu",
                                 .gbytes = 6,
                                 .launch_seconds = 25e-6};
 
-static const struct {
-    uint32_t vendor_id;
-    vkd_profile profile;
-} vendors[] = {
-    {0x10de,
-     {.name = "nvidia",
-      FLOOR,
-      .max_texels = 65536,
-      .subgroup = 32,
-      .row_workgroup = 256,
-      .flat_workgroup = 256,
-      TILE(64, 64, 16, 4, 4),
-      .gflops = 4000,
-      .gbytes = 250,
-      .launch_seconds = 6e-6}},
-    {0x1002,
-     {.name = "amd",
-      FLOOR,
-      .max_texels = 65536,
-      .subgroup = 64,
-      .row_workgroup = 256,
-      .flat_workgroup = 256,
-      TILE(64, 64, 16, 4, 4),
-      .gflops = 3000,
-      .gbytes = 200,
-      .launch_seconds = 8e-6}},
-    {0x8086,
-     {.name = "intel",
-      FLOOR,
-      .max_texels = 65536,
-      .subgroup = 16,
-      .row_workgroup = 128,
-      .flat_workgroup = 128,
-      TILE(32, 32, 16, 2, 4),
-      .gflops = 400,
-      .gbytes = 40,
-      .launch_seconds = 12e-6}},
-};
-
 const vkd_profile *vkd_profile_find(const char *name) {
     if (!strcmp(name, "gpu")) return &gpu;
     if (!strcmp(name, "cpu")) return &cpu;
     return NULL;
-}
-
-const vkd_profile *vkd__profile_for_vendor(uint32_t vendor_id, bool is_cpu) {
-    if (is_cpu) return &cpu;
-    for (size_t i = 0; i < VKD_COUNT(vendors); i++)
-        if (vendors[i].vendor_id == vendor_id) return &vendors[i].profile;
-    return &gpu;
 }

@@ -338,9 +338,6 @@ static void inputs_beyond_one_allocation_are_refused(void **state) {
 static void an_unknown_profile_is_not_found(void **state) {
     (void)state;
     assert_null(vkd_profile_find("tpu"));
-    assert_string_equal(vkd__profile_for_vendor(0x1002, false)->name, "amd");
-    assert_string_equal(vkd__profile_for_vendor(0x1002, true)->name, "cpu");
-    assert_string_equal(vkd__profile_for_vendor(0xabcd, false)->name, "gpu");
 }
 
 typedef struct limited {
