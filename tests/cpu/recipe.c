@@ -2,6 +2,7 @@
 #include "support/support.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "train/order.h"
@@ -335,6 +336,51 @@ static void every_truncation_of_a_recipe_is_refused_or_read(void **state) {
     vkd_ctx_destroy(ctx);
 }
 
+/* ---- Memory ---- */
+
+typedef struct allocator {
+    long left, alive;
+} allocator;
+
+static void *take(void *user, size_t size) {
+    allocator *a = user;
+    if (a->left-- == 0) return NULL;
+    a->alive++;
+    return malloc(size);
+}
+
+static void give(void *user, void *memory) {
+    ((allocator *)user)->alive--;
+    free(memory);
+}
+
+static void every_failing_allocation_is_reported_and_leaves_nothing(void **state) {
+    (void)state;
+    allocator a = {.left = -1};
+    vkd_ctx *ctx = NULL;
+    const vkd_ctx_desc desc = {.alloc = take, .free = give, .user = &a};
+    assert_int_equal(vkd_ctx_create(&desc, &ctx), VKD_OK);
+    const long before = a.alive;
+    const char *set = "models.student.hidden=[5, 6]";
+    long n = 0;
+    for (bool whole = false; !whole; n++) {
+        assert_in_range(n, 0, 1000);
+        a.left = n;
+        vkd_recipe *recipe = NULL;
+        vkd_result r = vkd_recipe_parse(ctx, "r.yaml", good, strlen(good), &set, 1, &recipe);
+        char *text = r ? NULL : vkd_recipe_print(recipe);
+        whole = text != NULL;
+        if (!whole) assert_true(a.left < 0);
+        if (r) assert_int_equal(r, VKD_E_MEMORY);
+        a.left = -1;
+        if (text) vkd_free_text(ctx, text);
+        vkd_recipe_destroy(recipe);
+        assert_int_equal(a.alive, before);
+    }
+    assert_true(n > 3);
+    vkd_ctx_destroy(ctx);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_recipe_is_read_whole),
@@ -350,6 +396,7 @@ int main(void) {
         cmocka_unit_test(shuffles_are_even),
         cmocka_unit_test(a_summary_has_mean_and_sample_deviation),
         cmocka_unit_test(every_truncation_of_a_recipe_is_refused_or_read),
+        cmocka_unit_test(every_failing_allocation_is_reported_and_leaves_nothing),
     };
     return cmocka_run_group_tests_name("recipe", tests, NULL, NULL);
 }
