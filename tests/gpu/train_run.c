@@ -126,6 +126,9 @@ static void every_metric_is_there(void **state) {
         0.9 * metric(b, "one", "student", "kd_kl", 0) + 0.1 * metric(b, "one", "student", "ce", 0);
     assert_true(fabs(loss - terms) < 1e-5 * loss);
     assert_true(metric(b, "one", "student", "test_accuracy", 1) > 0.25);
+    /* The control's only loss weighs what both of the student's do: 0.9 and 0.1. */
+    const double alone = metric(b, "one", "student_control", "ce", 0);
+    assert_true(fabs(metric(b, "one", "student_control", "loss", 0) - alone) < 1e-5 * alone);
 }
 
 static void the_distilled_student_is_nearer_to_its_teacher(void **state) {
