@@ -38,7 +38,7 @@ double vkd__seconds(void); /* monotonic */
 void vkd__sleep(double seconds);
 
 /* From the first call on, SIGINT and SIGTERM set a flag instead of ending the process; a second
- * SIGINT ends it at once. */
+ * SIGINT ends it at once. Writing beyond a limit on the size of files becomes an error. */
 void vkd__catch_signals(void);
 bool vkd__stop_asked(void);
 

@@ -231,17 +231,18 @@ static void ask_to_stop(int number) {
 }
 
 /* What the parent chose to ignore stays ignored: that is how shells start background jobs. */
-static void catch_one(int number, int flags) {
-    struct sigaction old, action = {.sa_handler = ask_to_stop, .sa_flags = SA_RESTART | flags};
+static void catch_one(int number, void (*handler)(int), int flags) {
+    struct sigaction old, action = {.sa_handler = handler, .sa_flags = SA_RESTART | flags};
     sigemptyset(&action.sa_mask);
     if (sigaction(number, NULL, &old) || old.sa_handler != SIG_DFL) return;
     sigaction(number, &action, NULL);
 }
 
 void vkd__catch_signals(void) {
-    if (stop_asked) return;               /* a late call must not disarm the second SIGINT */
-    catch_one(SIGINT, (int)SA_RESETHAND); /* so the second one ends the process */
-    catch_one(SIGTERM, 0);
+    if (stop_asked) return; /* a late call must not disarm the second SIGINT */
+    catch_one(SIGINT, ask_to_stop, (int)SA_RESETHAND); /* so the second one ends the process */
+    catch_one(SIGTERM, ask_to_stop, 0);
+    catch_one(SIGXFSZ, SIG_IGN, 0); /* a write beyond the user's limit fails, like a full disk */
 }
 
 bool vkd__stop_asked(void) {

@@ -225,6 +225,20 @@ static void woken(void) {
     _exit(vkd__stop_asked() ? 0 : 1);
 }
 
+/* A write beyond the limit must be an error with a name, not the end of the process. */
+static void limited(void) {
+    signal(SIGXFSZ, SIG_DFL);
+    vkd__catch_signals();
+    const struct rlimit limit = {100, 100};
+    if (setrlimit(RLIMIT_FSIZE, &limit)) _exit(2);
+    static const char text[1000];
+    const vkd__bytes whole = {text, sizeof text};
+    vkd_ctx *ctx = test_ctx();
+    const path p = in_folder("limited");
+    const vkd_result r = vkd__write_file(ctx, p.text, &whole, 1);
+    _exit(r == VKD_E_FILE && strstr(vkd_ctx_error(ctx), "limited'") ? 0 : 1);
+}
+
 static void signals_ask_first_and_the_second_sigint_ends(void **state) {
     (void)state;
     int status = ended_by(asked_twice);
@@ -234,6 +248,8 @@ static void signals_ask_first_and_the_second_sigint_ends(void **state) {
     status = ended_by(ignored_before);
     assert_true(WIFEXITED(status) && !WEXITSTATUS(status));
     status = ended_by(woken);
+    assert_true(WIFEXITED(status) && !WEXITSTATUS(status));
+    status = ended_by(limited);
     assert_true(WIFEXITED(status) && !WEXITSTATUS(status));
 }
 
