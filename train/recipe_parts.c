@@ -52,7 +52,7 @@ vkd_result vkd__read_data(vkd__reader *r, const vkd__tree *root) {
         size_t count = 0;
         for (; count < vkd__dataset_count && count < VKD_COUNT(names); count++)
             names[count] = vkd__datasets[count]->name;
-        return vkd__read_no_such(r, map->where, "data format", format, names, count);
+        return vkd__read_no_such(r, map, "format", "data format", format, names, count);
     }
     uint32_t means = 0, stds = 0;
     result = vkd__read_part(r, map, "data", keys, format, d->def->fields, d->def->field_count,
@@ -91,7 +91,7 @@ static vkd_result read_model(vkd__reader *r, const vkd__tree *map, vkd__recipe_m
         size_t count = 0;
         for (; count < vkd__model_count && count < VKD_COUNT(names); count++)
             names[count] = vkd__models[count]->name;
-        return vkd__read_no_such(r, map->where, "architecture", arch, names, count);
+        return vkd__read_no_such(r, map, "arch", "architecture", arch, names, count);
     }
     return vkd__read_part(r, map, what, keys, arch, m->def->fields, m->def->field_count,
                           m->def->config_size, &m->part);

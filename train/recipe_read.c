@@ -81,16 +81,18 @@ vkd_result vkd__read_number(vkd__reader *r, const vkd__tree *map, const char *ke
     return vkd__fields_set(r->ctx, &field, 1, out, child->where, key, text ? text : "");
 }
 
-vkd_result vkd__read_no_such(vkd__reader *r, const char *where, const char *what, const char *name,
-                             const char *const *names, size_t count) {
+vkd_result vkd__read_no_such(vkd__reader *r, const vkd__tree *map, const char *key,
+                             const char *what, const char *name, const char *const *names,
+                             size_t count) {
+    const vkd__tree *at = vkd__tree_find(map, key);
     const char *all = "";
     for (size_t i = 0; i < count && all; i++)
         all = vkd__arena_format(r->arena, "%s%s%s", all, i ? ", " : "", names[i]);
     if (!all) return VKD_E_MEMORY;
     const char *near = vkd__nearest(name, names, count);
-    return vkd__fail(r->ctx, VKD_E_RECIPE, "%s: there is no %s '%s'%s%s%s (there is: %s)", where,
-                     what, name, near ? ", did you mean '" : "", near ? near : "", near ? "'?" : "",
-                     count ? all : "none");
+    return vkd__fail(r->ctx, VKD_E_RECIPE, "%s: there is no %s '%s'%s%s%s (there is: %s)",
+                     at ? at->where : map->where, what, name, near ? ", did you mean '" : "",
+                     near ? near : "", near ? "'?" : "", count ? all : "none");
 }
 
 vkd_result vkd__read_child(vkd__reader *r, const vkd__tree *map, const char *key,
@@ -117,7 +119,8 @@ vkd_result vkd__read_name(vkd__reader *r, const vkd__tree *node, const char *wha
     static const char allowed[] =
         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
     if (*name && strlen(name) <= LONGEST && !name[strspn(name, allowed)]) return VKD_OK;
+    const vkd__tree *at = vkd__tree_find(node, "name");
     return vkd__fail(r->ctx, VKD_E_RECIPE,
                      "%s: '%s' cannot be the name of a %s: up to %d letters, digits, '_' and '-'",
-                     node->where, name, what, (int)LONGEST);
+                     at ? at->where : node->where, name, what, (int)LONGEST);
 }

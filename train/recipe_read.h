@@ -30,9 +30,11 @@ vkd_result vkd__read_word(vkd__reader *r, const vkd__tree *map, const char *what
 /* A number under a key, the preset when absent. */
 vkd_result vkd__read_number(vkd__reader *r, const vkd__tree *map, const char *key, double low,
                             double high, float preset, float *out);
-/* "x 'name' does not exist; there are a, b; did you mean b": names has count entries. */
-vkd_result vkd__read_no_such(vkd__reader *r, const char *where, const char *what, const char *name,
-                             const char *const *names, size_t count);
+/* "there is no x 'name', did you mean b? (there is: a, b)", at the place of the map's key, which
+ * may be a --set: names has count entries. */
+vkd_result vkd__read_no_such(vkd__reader *r, const vkd__tree *map, const char *key,
+                             const char *what, const char *name, const char *const *names,
+                             size_t count);
 /* The map or list under a key; NULL when absent. Fails when it is something else. */
 vkd_result vkd__read_child(vkd__reader *r, const vkd__tree *map, const char *key,
                            vkd__tree_kind kind, bool required, const vkd__tree **out);

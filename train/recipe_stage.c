@@ -77,7 +77,7 @@ static vkd_result read_loss(vkd__reader *r, const vkd__tree *map, vkd__recipe_lo
         size_t count = 0;
         for (; count < vkd__loss_count && count < VKD_COUNT(names); count++)
             names[count] = vkd__losses[count]->name;
-        return vkd__read_no_such(r, map->where, "loss", name, names, count);
+        return vkd__read_no_such(r, map, "loss", "loss", name, names, count);
     }
     const char *what = vkd__arena_format(r->arena, "loss '%s'", name);
     if (!what) return VKD_E_MEMORY;
@@ -98,7 +98,7 @@ static vkd_result read_optimiser(vkd__reader *r, const vkd__tree *map, vkd__reci
         size_t count = 0;
         for (; count < vkd__optimiser_count && count < VKD_COUNT(names); count++)
             names[count] = vkd__optimisers[count]->name;
-        return vkd__read_no_such(r, child->where, "optimiser", name, names, count);
+        return vkd__read_no_such(r, child, "name", "optimiser", name, names, count);
     }
     const vkd__optimiser_def *d = s->optimiser;
     return vkd__read_part(r, child, "optimiser", keys, name, d->fields, d->field_count,
@@ -120,7 +120,7 @@ static vkd_result read_schedule(vkd__reader *r, const vkd__tree *map, vkd__recip
         size_t count = 0;
         for (; count < vkd__schedule_count && count < VKD_COUNT(names); count++)
             names[count] = vkd__schedules[count]->name;
-        return vkd__read_no_such(r, child->where, "schedule", name, names, count);
+        return vkd__read_no_such(r, child, "name", "schedule", name, names, count);
     }
     const vkd__schedule_def *d = s->schedule;
     result = vkd__read_part(r, child, "schedule", keys, name, d->fields, d->field_count,
@@ -141,13 +141,11 @@ static vkd_result find_model(vkd__reader *r, const vkd__tree *map, const char *k
                              const char *name, uint32_t *out) {
     *out = model_index(r->recipe, name);
     if (*out != VKD__NONE) return VKD_OK;
-    const vkd__tree *at = vkd__tree_find(map, key);
     const char **names = VKD_NEW(r->arena, const char *, r->recipe->model_count);
     if (!names) return VKD_E_MEMORY;
     for (uint32_t i = 0; i < r->recipe->model_count; i++)
         names[i] = r->recipe->models[i].name;
-    return vkd__read_no_such(r, at ? at->where : map->where, "model", name, names,
-                             r->recipe->model_count);
+    return vkd__read_no_such(r, map, key, "model", name, names, r->recipe->model_count);
 }
 
 static vkd_result read_losses(vkd__reader *r, const vkd__tree *map, vkd__recipe_stage *s) {
@@ -235,8 +233,8 @@ static vkd_result read_stage(vkd__reader *r, const vkd__tree *map, vkd__recipe_s
     if (!result) result = read_optimiser(r, map, s);
     if (!result) result = read_schedule(r, map, s);
     if (!result && !s->options.epochs == !s->options.steps)
-        result = vkd__fail(r->ctx, VKD_E_RECIPE, "%s: %s needs either epochs or steps", map->where,
-                           what);
+        result = vkd__fail(r->ctx, VKD_E_RECIPE, "%s: %s needs either epochs or steps, and has %s",
+                           map->where, what, s->options.epochs ? "both" : "none of them");
     if (!result) result = check_chain(r, map, s);
     return result;
 }

@@ -139,6 +139,13 @@ static void set_says_what_is_wrong(void **state) {
         {"models..arch=mlp", "empty part"},
         {"stages.distil.stepz=3", "--set stages.distil.stepz=3: stage 'distil' has no key 'stepz'"},
         {"seed=many", "--set seed=many"},
+        {"stages.distil.optimiser.name=adamv",
+         "--set stages.distil.optimiser.name=adamv: there is no optimiser 'adamv'"},
+        {"stages.distil.schedule.name=cosin", "--set stages.distil.schedule.name=cosin: there is"},
+        {"stages.distil.losses.0.loss=kd", "--set stages.distil.losses.0.loss=kd: there is no"},
+        {"models.student.arch=mpl", "--set models.student.arch=mpl: there is no architecture"},
+        {"data.format=cifar", "--set data.format=cifar: there is no data format"},
+        {"name=a/b", "--set name=a/b: 'a/b' cannot be the name"},
     };
     for (size_t i = 0; i < VKD_COUNT(cases); i++) {
         vkd_ctx *ctx = test_ctx();
@@ -164,8 +171,8 @@ static void mistakes_name_line_and_nearest_key(void **state) {
     refuse("format: idx", "format: idy", "did you mean 'idx'");
     refuse("train: student", "train: studend", "did you mean 'student'");
     refuse("weight: 0.9", "weight: -1", "r.yaml:19");
-    refuse("epochs: 2", "epochs: 2\n    steps: 3", "needs either epochs or steps");
-    refuse("    epochs: 2\n", "", "needs either epochs or steps");
+    refuse("epochs: 2", "epochs: 2\n    steps: 3", "needs either epochs or steps, and has both");
+    refuse("    epochs: 2\n", "", "needs either epochs or steps, and has none");
     refuse("name: small\n", "", "a recipe needs 'name'");
     refuse("name: small", "name: ../up", "cannot be the name");
     refuse("tau: 4}", "tau: 4}\n      - {loss: kd_kl}", "two losses of stage 'distil'");
