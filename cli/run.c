@@ -174,11 +174,10 @@ static vkd_result execute(vkd_ctx *ctx, const vkd_recipe *recipe, const run_opti
         snprintf(folder, sizeof folder, "runs/%s", vkd_recipe_name(recipe));
     watcher w = {.ctx = ctx};
     cli_progress_init(&w.progress);
-    const uint32_t seeds = o->seeds ? o->seeds : 1;
     const vkd_run_desc desc = {.folder = folder,
                                .resume = o->resume,
                                .force = o->force,
-                               .seeds = seeds,
+                               .seeds = o->seeds,
                                .progress = on_progress,
                                .stop = on_stop,
                                .profile = o->profile ? on_profile : NULL,
@@ -192,7 +191,7 @@ static vkd_result execute(vkd_ctx *ctx, const vkd_recipe *recipe, const run_opti
     if (!r) r = vkd_run_create(ctx, device, recipe, &desc, &run);
     if (!r) r = vkd_run_execute(run);
     cli_progress_clear(&w.progress);
-    if (!r && o->json) print_json(ctx, recipe, run, seeds, vkd_device_name(device));
+    if (!r && o->json) print_json(ctx, recipe, run, o->seeds, vkd_device_name(device));
     if (!r && !o->json) print_table(ctx, run, o->markdown);
     vkd_run_destroy(run);
     vkd_device_close(device);
@@ -208,11 +207,12 @@ static vkd_result print_recipe(vkd_ctx *ctx, const vkd_recipe *recipe) {
 }
 
 static vkd_result run(vkd_ctx *ctx, int count, char **words) {
-    run_options o = {0};
+    run_options o = {.seeds = 1};
     cli_words rest = {0};
     vkd_result r = cli_parse(ctx, options, VKD_COUNT(options), &o, &rest, count, words);
     if (!r && rest.count != 1)
         r = vkd__fail(ctx, VKD_E_ARGUMENT, "run wants one recipe: vkdistill run RECIPE [OPTIONS]");
+    if (!r && !o.seeds) r = vkd__fail(ctx, VKD_E_ARGUMENT, "--seeds must be at least 1");
     vkd_recipe *recipe = NULL;
     if (!r) r = vkd_recipe_load(ctx, rest.v[0], o.sets.v, o.sets.count, &recipe);
     if (!r && o.print) {

@@ -213,6 +213,20 @@ static void announce(const loop *l) {
     }
 }
 
+/* A masked class is -inf and allowed; a NaN would spoil every step, and no learning rate helps. */
+static vkd_result check_teacher(vkd__session *s, const vkd__recipe_model *m, const float *logits) {
+    const size_t classes = s->data->classes;
+    for (size_t i = 0; i < s->data->train.count * classes; i++)
+        if (isnan(logits[i]))
+            return vkd__fail(s->ctx, VKD_E_DATA,
+                             "the teacher '%s' says NaN for class %zu of training sample %zu; look "
+                             "at %s%s%s",
+                             m->name, i % classes, i / classes,
+                             m->load ? "its file '" : "its stage", m->load ? m->load : "",
+                             m->load ? "'" : "");
+    return VKD_OK;
+}
+
 /* The teacher's logits for the whole split, once a session, into the store. */
 static vkd_result fill_cache(vkd__session *s, const vkd__phase *p) {
     const vkd__recipe_model *m = &s->recipe->models[p->teacher];
@@ -225,6 +239,7 @@ static vkd_result fill_cache(vkd__session *s, const vkd__phase *p) {
     vkd__infer infer = {0};
     vkd_result r = vkd__infer_create(s, m, m->name, true, &infer);
     if (!r) r = vkd__infer_run(&infer, logits);
+    if (!r) r = check_teacher(s, m, logits);
     if (!r) r = vkd_store_write(s->store, name, logits, count * sizeof *logits);
     s->cached[p->teacher] = !r;
     vkd__infer_destroy(&infer);

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/platform.h"
 #include "train/session.h"
 #include "train/summary.h"
 
@@ -26,6 +27,38 @@ static const char *folder_of(vkd_run *run, uint32_t seed_index) {
                              (unsigned)(run->recipe->options.seed + seed_index));
 }
 
+static vkd_result holds(vkd_run *run, const char *name, bool *out) {
+    const char *path = vkd__arena_format(&run->arena, "%s/%s", run->desc.folder, name);
+    *out = path && vkd__file_exists(path);
+    return path ? VKD_OK : VKD_E_MEMORY;
+}
+
+/* Runs of one seed and of several lay their files out in other ways; the summary of one is not
+ * written over by the other. What stands in a seed's own folder the session looks at. */
+static vkd_result check_folder(vkd_run *run) {
+    bool recipe = false, summary = false;
+    if (run->desc.force) return VKD_OK;
+    vkd_result r = holds(run, "recipe.yaml", &recipe);
+    if (!r) r = holds(run, "summary.json", &summary);
+    if (r) return r;
+    if (run->seeds > 1 && recipe)
+        return vkd__fail(run->ctx, VKD_E_FILE,
+                         "'%s' holds a run of one seed already, not of %u; give another --out, or "
+                         "start over with --force",
+                         run->desc.folder, (unsigned)run->seeds);
+    if (run->seeds == 1 && summary && !recipe)
+        return vkd__fail(run->ctx, VKD_E_FILE,
+                         "'%s' holds a run of several seeds already; give --seeds as before, "
+                         "another --out, or start over with --force",
+                         run->desc.folder);
+    if (summary && !run->desc.resume)
+        return vkd__fail(run->ctx, VKD_E_FILE,
+                         "'%s' holds a run already; go on with --resume, start over with --force, "
+                         "or give another --out",
+                         run->desc.folder);
+    return VKD_OK;
+}
+
 vkd_result vkd_run_create(vkd_ctx *ctx, vkd_device *device, const vkd_recipe *recipe,
                           const vkd_run_desc *desc, vkd_run **out) {
     *out = NULL;
@@ -45,6 +78,7 @@ vkd_result vkd_run_create(vkd_ctx *ctx, vkd_device *device, const vkd_recipe *re
     run->results = VKD_NEW(&run->arena, vkd__result *, run->seeds);
     run->result_counts = VKD_NEW(&run->arena, uint32_t, run->seeds);
     vkd_result r = run->desc.folder && run->results && run->result_counts ? VKD_OK : VKD_E_MEMORY;
+    if (!r) r = check_folder(run);
     if (!r) r = recipe->data.def->load(ctx, recipe->data.part.config, &run->data);
     if (!r && (!run->data.train.count || !run->data.test.count))
         r = vkd__fail(ctx, VKD_E_DATA, "the data set has no training or no test samples");

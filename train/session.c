@@ -41,8 +41,20 @@ static vkd_result open_folder(vkd__session *s, const char *text) {
         if (vkd__file_exists(checkpoint) && remove(checkpoint))
             return vkd__fail(s->ctx, VKD_E_FILE, "cannot remove '%s'", checkpoint);
     }
+    s->claimed = !vkd__file_exists(path);
     const vkd__bytes whole = {text, strlen(text)};
     return vkd__write_file(s->ctx, path, &whole, 1);
+}
+
+/* A run that failed before its first step leaves the folder free for the corrected one. */
+static void leave_folder(vkd__session *s) {
+    static const char *const files[][2] = {{"recipe", ".yaml"}, {"metrics", ".jsonl"}};
+    if (!s->claimed || s->phase || s->step) return;
+    vkd__metrics_close(s);
+    for (size_t i = 0; i < VKD_COUNT(files); i++) {
+        const char *path = vkd__session_path(s, files[i][0], files[i][1]);
+        if (path) remove(path);
+    }
 }
 
 /* A folder says what it holds: the recipe with its own seed. */
@@ -152,6 +164,7 @@ vkd_result vkd__session_create(vkd_ctx *ctx, vkd_device *device, const vkd_recip
     if (!r) r = write_recipe(s);
     if (!r) r = fill_store(s);
     if (r) {
+        leave_folder(s);
         vkd__session_destroy(s);
         return r;
     }
@@ -229,6 +242,7 @@ vkd_result vkd__session_train(vkd__session *s) {
         restore = false;
     }
     vkd__metrics_close(s);
+    if (r) leave_folder(s);
     if (r == VKD_E_DEVICE_LOST) r = name_checkpoint(s, r);
     return r;
 }

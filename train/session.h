@@ -62,6 +62,7 @@ typedef struct vkd__session {
     vkd__arena arena;
     const char *folder;
     const char *shared_folder; /* of the first seed, or NULL */
+    bool claimed;              /* this session wrote the folder's first recipe.yaml */
     vkd_batch_desc batch;
     vkd_store *store;
     vkd__phase *phases;

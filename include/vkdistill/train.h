@@ -94,10 +94,10 @@ typedef struct vkd_run_desc {
     void *user; /* handed to the three above */
 } vkd_run_desc;
 
-/* Loads the data and opens the folder. The recipe and the device must outlive the run.
- * Errors: VKD_E_FILE: the folder cannot be made, or holds a run and neither resume nor force is
- * given; VKD_E_RECIPE: the folder's run is another recipe's; VKD_E_DATA and VKD_E_FORMAT of data
- * set, models and checkpoint; VKD_E_SHAPE: a loaded model does not fit the data; VKD_E_MEMORY. */
+/* Loads the data. The recipe and the device must outlive the run.
+ * Errors: VKD_E_FILE: the data set cannot be read, or the folder holds a run of another number of
+ * seeds, or a finished one, and neither resume nor force is given; VKD_E_DATA, VKD_E_FORMAT of the
+ * data set; VKD_E_MEMORY. */
 VKD_API vkd_result vkd_run_create(vkd_ctx *ctx, vkd_device *device, const vkd_recipe *recipe,
                                   const vkd_run_desc *desc, vkd_run **out);
 /* Trains every stage and its control, evaluates, writes the folder's files. Blocks until done.

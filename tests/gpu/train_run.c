@@ -210,6 +210,59 @@ static void a_diverging_run_stops_and_names_a_tensor(void **state) {
     assert_null(strstr(vkd_ctx_error(b->ctx), "none any more"));
 }
 
+static void a_teacher_that_says_nan_is_named(void **state) {
+    const bench *b = *state;
+    size_t size = 0;
+    char *bytes = toy_read(toy_path(&b->data, "one/teacher.safetensors"), &size);
+    const float nan = NAN;
+    memcpy(bytes + size - sizeof nan, &nan, sizeof nan);
+    FILE *f = fopen(toy_path(&b->data, "nan.safetensors"), "wb");
+    assert_non_null(f);
+    assert_int_equal(fwrite(bytes, 1, size, f), size);
+    assert_int_equal(fclose(f), 0);
+    test_free(bytes);
+    char load[400];
+    snprintf(load, sizeof load, "models.teacher.load=%s", toy_path(&b->data, "nan.safetensors"));
+    const char *const stage = "stages=[{train: student, teacher: teacher, losses: [{loss: kd_kl}], "
+                              "optimiser: {name: adamw}, epochs: 2}]";
+    const char *const sets[] = {load, stage, NULL};
+    refuse(b, sets, "nan", VKD_E_DATA, "the teacher 'teacher' says NaN for class");
+    assert_non_null(strstr(vkd_ctx_error(b->ctx), "nan.safetensors'"));
+}
+
+static void a_run_that_fails_to_start_leaves_its_folder_free(void **state) {
+    const bench *b = *state;
+    const char *const none[] = {"models.teacher.load=/nowhere/t.safetensors", NULL};
+    refuse(b, none, "start", VKD_E_FILE, "/nowhere/t.safetensors");
+    const char *const wide[] = {"models.teacher.hidden=[60000, 60000]", NULL};
+    refuse(b, wide, "start", VKD_E_SHAPE, "60000");
+    run(b, NULL, "start", NULL, NULL);
+    refuse(b, none, "start", VKD_E_FILE, "holds a run already");
+    toy_same_file(toy_path(&b->data, "start/recipe.yaml"), toy_path(&b->data, "one/recipe.yaml"));
+}
+
+static void one_seed_and_several_do_not_write_over_each_other(void **state) {
+    const bench *b = *state;
+    const struct {
+        const char *folder;
+        vkd_run_desc desc;
+        const char *words;
+    } cases[] = {
+        {"seeds", {.seeds = 1}, "holds a run of several seeds"},
+        {"seeds", {.seeds = 1, .resume = true}, "holds a run of several seeds"},
+        {"seeds", {.seeds = 2}, "holds a run already"},
+        {"one", {.seeds = 2}, "holds a run of one seed"},
+        {"one", {.seeds = 2, .resume = true}, "holds a run of one seed"},
+        {"one", {.seeds = 1}, "holds a run already"},
+    };
+    for (size_t i = 0; i < VKD_COUNT(cases); i++) {
+        const vkd_result r =
+            toy_run(b->ctx, b->device, &b->data, NULL, &cases[i].desc, cases[i].folder, NULL, NULL);
+        if (r != VKD_E_FILE || !strstr(vkd_ctx_error(b->ctx), cases[i].words))
+            fail_msg("case %zu: %s: %s", i, vkd_result_text(r), vkd_ctx_error(b->ctx));
+    }
+}
+
 static void what_does_not_fit_is_said(void **state) {
     const bench *b = *state;
     const char *const omit[] = {"stages.distil.omit_classes=[9]", NULL};
@@ -239,6 +292,9 @@ int main(void) {
         cmocka_unit_test(seeds_share_the_teacher_and_repeat_the_rest),
         cmocka_unit_test(a_loaded_teacher_gives_what_the_trained_one_gave),
         cmocka_unit_test(a_diverging_run_stops_and_names_a_tensor),
+        cmocka_unit_test(a_teacher_that_says_nan_is_named),
+        cmocka_unit_test(a_run_that_fails_to_start_leaves_its_folder_free),
+        cmocka_unit_test(one_seed_and_several_do_not_write_over_each_other),
         cmocka_unit_test(what_does_not_fit_is_said),
     };
     return cmocka_run_group_tests_name("train_run", tests, open_bench, close_bench);
