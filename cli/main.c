@@ -11,12 +11,12 @@ static const cli_command *const commands[] = {
 };
 #undef CLI_COMMAND
 
-/* Remarks and warnings; the error that ends a command is printed once, at the end. A progress bar
- * may stand on the line, which the text then replaces. */
+/* Remarks, warnings and what the validation layers say; the error that ends a command is printed
+ * once, at the end. A progress bar may stand on the line, which the text then replaces. */
 static void show(void *user, vkd_log_level level, const char *message) {
     const bool *quiet = user;
     if (*quiet && level == VKD_LOG_INFO) return;
-    if (level == VKD_LOG_ERROR) return;
+    if (level == VKD_LOG_ERROR && strncmp(message, "validation:", 11) != 0) return;
     fprintf(stderr, "%s%s%s\n", vkd__is_terminal(2) ? "\r\033[K" : "",
             level == VKD_LOG_WARNING ? "vkdistill: warning: " : "", message);
 }

@@ -55,7 +55,7 @@ static void record(selftest *t, const outcome *o) {
     t->cases += o->cases;
     t->failures += o->failed;
     if (o->failed && !t->first[0]) snprintf(t->first, sizeof t->first, "%s", o->message);
-    if (o->failed && !t->rows) fprintf(stderr, "%s: %s\n", o->name, o->message);
+    if (o->failed && !t->rows) fprintf(stderr, "%s\n", o->message);
     if (t->rows) {
         json_array_append_new(
             t->rows, json_pack("{s:s, s:s, s:s, s:i, s:o, s:b, s:s}", "kind", o->kind, "name",
@@ -80,8 +80,8 @@ static void look_at_messages(selftest *t, uint32_t before, outcome *o) {
     const uint32_t now = vkd_device_validation_messages(t->device);
     if (now == before || o->failed) return;
     o->failed = true;
-    snprintf(o->message, sizeof o->message, "%u messages of the validation layers, first: %.900s",
-             (unsigned)(now - before), vkd_ctx_error(t->ctx));
+    snprintf(o->message, sizeof o->message, "%s, %s kernels: %u messages of the validation layers",
+             o->name, o->kernels, (unsigned)(now - before));
 }
 
 /* A difference is the answer and the test goes on; every other failure ends it. */
