@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Every case of every registered op on the device, forward and backward, against the references: in
  * both kernel variants, with every workgroup size that a profile may choose, and cut into windows
- * as if the device could bind only a few kilobytes. One test for each op. */
+ * as if the device could bind only a few kilobytes. Two tests for each op; VKD_TEST_OP=<name> runs
+ * those of one. */
 #include "support/support.h"
 
 #include <stdlib.h>
