@@ -12,9 +12,11 @@
  *
  *     vkd_tensor x = vkd_input(g, "x", VKD_F32, VKD_SHAPE(8, 4));
  *     vkd_tensor labels = vkd_input(g, "labels", VKD_I32, VKD_SHAPE(8));
- *     vkd_tensor w = vkd_param(g, "net.weight", VKD_SHAPE(3, 4), &(vkd_init){.kind =
- * VKD_INIT_XAVIER_UNIFORM}); vkd_tensor logits = vkd_matmul(g, x, w,
- * &(vkd_matmul_desc){.transpose_b = true}); vkd_tensor loss = vkd_ce(g, logits, labels, 0.0f);
+ *     const vkd_init xavier = {.kind = VKD_INIT_XAVIER_UNIFORM};
+ *     vkd_tensor w = vkd_param(g, "net.weight", VKD_SHAPE(3, 4), &xavier);
+ *     const vkd_matmul_desc linear = {.transpose_b = true};
+ *     vkd_tensor logits = vkd_matmul(g, x, w, &linear);
+ *     vkd_tensor loss = vkd_ce(g, logits, labels, 0.0f);
  *     vkd_tensor grad = vkd_gradient(g, loss, "net");
  *     vkd_sgd(g, "net", grad, vkd_guard(g, "net", grad, loss, 0.0f), vkd_constant(g, 0.1f), NULL);
  *     vkd_output(g, "loss", loss);
@@ -37,7 +39,9 @@
  * there is nothing to destroy and the pointer is NULL; destroying NULL is allowed. A graph owns its
  * tensors. A program keeps no pointer into its graph or plan: both may be destroyed before it. The
  * store and the device outlive the programs made with them.
- * Threads: one context, and all that was made from it, belongs to one thread at a time.
+ * Threads: one context, and all that was made from it, belongs to one thread at a time. Devices are
+ * opened and closed by one thread at a time in the whole process: the loader's functions are
+ * shared.
  *
  * Shape letters: B batch, T positions, V classes, D width, N rows (B or B*T); tau a temperature. */
 #ifndef VKDISTILL_H
@@ -466,10 +470,10 @@ VKD_API vkd_result vkd_program_create(vkd_device *device, const vkd_plan *plan, 
 /* Waits for its steps. */
 VKD_API void vkd_program_destroy(vkd_program *program);
 /* Where the host writes an input (or setting) of the next step; NULL for an unknown name. Inputs
- * keep their value from step to step. May block until an earlier step has left the ring. The
- * pointer is valid until the next submit. */
+ * keep their value from step to step. Never blocks. The pointer is valid until the next submit. */
 VKD_API void *vkd_program_input(vkd_program *program, const char *name);
-/* Starts one step and returns without waiting for it; tickets count from 1. */
+/* Starts one step and returns without waiting for it, but waits for the step VKD_PROGRAM_RING
+ * before it; tickets count from 1. */
 VKD_API vkd_result vkd_program_submit(vkd_program *program, uint64_t *ticket);
 /* Waits until that step has ended. Errors: VKD_E_DEVICE_LOST with the slice's kernels. */
 VKD_API vkd_result vkd_program_wait(vkd_program *program, uint64_t ticket);
