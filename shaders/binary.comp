@@ -19,9 +19,9 @@ layout(constant_id = 14) const uint KIND = 0; // add, sub, mul, div
 layout(constant_id = 15) const uint SCALARS = 0; // y's quads are not vec4s: stored one by one
 
 layout(push_constant) uniform Params { vkd_strided_params p; };
-VKD_IN(0, a);  // broadcasts to y's shape
-VKD_IN(1, b);  // broadcasts to y's shape
-VKD_OUT(2, y); // (count), from offset_y on
+VKD_IN_PLACE(0, a);  // broadcasts to y's shape
+VKD_IN_PLACE(1, b);  // broadcasts to y's shape
+VKD_OUT_PLACE(2, y); // (count), from offset_y on
 
 #include "lib/strided.glsl"
 

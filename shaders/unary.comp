@@ -14,8 +14,8 @@ layout(constant_id = 0) const uint LOCAL_X = 64;
 layout(constant_id = 10) const uint KIND = 0; // ACT_... of activation.glsl, NONE for scale
 
 layout(push_constant) uniform Params { vkd_unary_params p; };
-VKD_IN(0, x);  // (count)
-VKD_OUT(1, y); // (count)
+VKD_IN_PLACE(0, x);  // (count)
+VKD_OUT_PLACE(1, y); // (count)
 
 void main() {
     const uint stride = gl_NumWorkGroups.x * LOCAL_X;

@@ -14,9 +14,9 @@ layout(constant_id = 0) const uint LOCAL_X = 64;
 layout(constant_id = 10) const uint KIND = 0;
 
 layout(push_constant) uniform Params { vkd_unary_params p; };
-VKD_IN(0, dy);  // (count)
-VKD_IN(1, v);   // (count)
-VKD_OUT(2, dx); // (count)
+VKD_IN_PLACE(0, dy);  // (count)
+VKD_IN_PLACE(1, v);   // (count)
+VKD_OUT_PLACE(2, dx); // (count)
 
 void main() {
     const uint stride = gl_NumWorkGroups.x * LOCAL_X;

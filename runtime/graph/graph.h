@@ -99,7 +99,8 @@ struct vkd_op_def {
     void (*reference)(const vkd__ref *r);
     /* out[0] is in[0]'s storage under another shape: nothing is launched. */
     bool is_view;
-    /* The launch may put out[0] into in[0]'s storage when nobody needs in[0] afterwards. */
+    /* The launch may put out[0] into in[0]'s storage when nobody needs in[0] afterwards; its
+     * kernel uses VKD_IN_PLACE and VKD_OUT_PLACE. */
     bool in_place;
     /* in[0]'s values belong at `*(const uint64_t *)params` bytes into in[1], a store tensor: the
      * planner lets in[0]'s maker write there and launches nothing, or else the op copies. What lies

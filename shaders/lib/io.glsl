@@ -42,4 +42,14 @@
 #endif
 #define VKD_OUT_INT(b, name)                                                                       \
     layout(set = 0, binding = b, std430) writeonly restrict buffer name##_buffer { int name[]; }
+// The same for kernels of ops with in_place: the planner may give the result the storage of the first
+// input, element under element, so neither promises (restrict) that they do not overlap.
+#ifdef VKD_DIRECT
+#define VKD_IN_PLACE(b, name) VKD_IN(b, name)
+#else
+#define VKD_IN_PLACE(b, name)                                                                      \
+    layout(set = 0, binding = b, std430) readonly buffer name##_buffer { vec4 name[]; }
+#endif
+#define VKD_OUT_PLACE(b, name)                                                                     \
+    layout(set = 0, binding = b, std430) writeonly buffer name##_buffer { vec4 name[]; }
 #define STORE1(name, i, value) name[(i) >> 2][(i) & 3u] = (value)

@@ -42,6 +42,21 @@ static void a_kernel_is_read_as_it_was_written(void **state) {
     vkd_ctx_destroy(ctx);
 }
 
+/* The planner may give these ops' result the storage of their first input. */
+static void kernels_that_work_in_place_do_not_promise_restrict(void **state) {
+    (void)state;
+    static const char *const names[] = {"unary",        "unary_grad",        "binary",
+                                        "unary.direct", "unary_grad.direct", "binary.direct"};
+    enum { MEMBER_DECORATE = 72, RESTRICT = 19 };
+    for (size_t i = 0; i < VKD_COUNT(names); i++) {
+        const vkd__kernel *k = vkd__kernel_find(names[i]);
+        assert_non_null(k);
+        for (size_t at = 5; at < k->word_count; at += k->words[at] >> 16)
+            if ((k->words[at] & 0xffff) == MEMBER_DECORATE && k->words[at + 3] == RESTRICT)
+                fail_msg("%s promises that its tensors do not overlap", names[i]);
+    }
+}
+
 /* Cut or changed anywhere, a module is read or refused, never read outside its words. */
 static void a_damaged_module_is_refused_or_read_in_bounds(void **state) {
     (void)state;
@@ -75,6 +90,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_kernel_of_the_table_is_understood),
         cmocka_unit_test(a_kernel_is_read_as_it_was_written),
+        cmocka_unit_test(kernels_that_work_in_place_do_not_promise_restrict),
         cmocka_unit_test(a_damaged_module_is_refused_or_read_in_bounds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
