@@ -94,9 +94,9 @@ struct vkd_adamw_params {
     vkd_f32 eps, weight_decay;
 };
 
-/* The fused row losses: N rows of V classes in this window, of which the first is row `first` of the
- * whole; share is 1 / rows of the whole. a and b: ce smoothing; kd_jsd beta and the form's factor;
- * dkd alpha and beta. */
+/* The fused row losses: N rows of V classes in this window, of which the first is row `first` of
+ * the whole; share is 1 / rows of the whole. a and b: ce smoothing; kd_jsd beta and the form's
+ * factor; dkd alpha and beta. */
 struct vkd_loss_params {
     vkd_u32 N, V;
     vkd_u32 first;

@@ -100,11 +100,3 @@ void vkd_recipe_destroy(vkd_recipe *recipe) {
 const char *vkd_recipe_name(const vkd_recipe *recipe) {
     return recipe->name;
 }
-
-uint64_t vkd__recipe_hash(const vkd_recipe *recipe) {
-    char *text = vkd_recipe_print(recipe);
-    if (!text) return 0;
-    const uint64_t hash = vkd__hash(VKD__HASH_SEED, text, strlen(text));
-    vkd_free_text(recipe->ctx, text);
-    return hash;
-}

@@ -111,7 +111,4 @@ vkd__table vkd__recipe_fields(void);
 vkd__table vkd__stage_fields(void);
 vkd__table vkd__evaluation_fields(void);
 
-/* Hash of the text that vkd_recipe_print gives: what a checkpoint belongs to. 0: no memory. */
-uint64_t vkd__recipe_hash(const vkd_recipe *recipe);
-
 #endif

@@ -88,8 +88,8 @@ typedef struct vkd_run_desc {
     void (*progress)(void *user, const vkd_progress *progress);
     /* Asked after each step; true: write a checkpoint and return VKD_E_INTERRUPTED. May be NULL. */
     bool (*stop)(void *user);
-    /* Not NULL: every launch of a training step is timed, and each phase ends with a call: one row a
-     * launch, valid during the call. */
+    /* Not NULL: every launch of a training step is timed, and each phase ends with a call: one row
+     * a launch, valid during the call. */
     void (*profile)(void *user, const char *phase, const vkd_profile_row *rows, uint32_t count);
     void *user; /* handed to the three above */
 } vkd_run_desc;

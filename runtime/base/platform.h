@@ -15,8 +15,8 @@ vkd_result vkd__map_file(vkd_ctx *ctx, const char *path, vkd__mapping *out);
 void vkd__unmap_file(vkd__mapping *m);
 
 /* Writes the parts to "<path>.tmp", syncs, renames over path, syncs the folder. On failure the
- * temporary file is removed and path is as it was; only when the last step fails, the syncing of the
- * folder, does path hold the whole new file already. Errors: VKD_E_FILE, VKD_E_MEMORY. */
+ * temporary file is removed and path is as it was; only when the last step fails, the syncing of
+ * the folder, does path hold the whole new file already. Errors: VKD_E_FILE, VKD_E_MEMORY. */
 typedef struct vkd__bytes {
     const void *data;
     size_t size;
@@ -27,7 +27,8 @@ vkd_result vkd__write_file(vkd_ctx *ctx, const char *path, const vkd__bytes *par
 vkd_result vkd__make_folder(vkd_ctx *ctx, const char *path);
 bool vkd__file_exists(const char *path);
 /* The names in a folder that end in `suffix`, in byte order. The caller frees each and the list,
- * which is NULL when there are none. On failure nothing is left. Errors: VKD_E_FILE, VKD_E_MEMORY. */
+ * which is NULL when there are none. On failure nothing is left. Errors: VKD_E_FILE, VKD_E_MEMORY.
+ */
 vkd_result vkd__list_folder(vkd_ctx *ctx, const char *path, const char *suffix, char ***names,
                             size_t *count);
 
