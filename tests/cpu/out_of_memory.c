@@ -15,6 +15,7 @@
 #include "data/dataset.h"
 #include "data/idx.h"
 #include "data/safetensors.h"
+#include "train/session.h"
 #include "train/tree.h"
 #include "vkdistill/train.h"
 
@@ -147,6 +148,43 @@ static vkd_result folders(vkd_ctx *ctx) {
     return vkd__make_folder(ctx, folder);
 }
 
+static vkd_result list_folder(vkd_ctx *ctx) {
+    char **names;
+    size_t count;
+    const vkd_result r = vkd__list_folder(ctx, folder, "ubyte", &names, &count);
+    for (size_t i = 0; i < count; i++)
+        vkd__free(ctx, names[i]);
+    vkd__free(ctx, names);
+    return r;
+}
+
+/* What `vkdistill plan` does. */
+static vkd_result sketch_of_a_run(vkd_ctx *ctx) {
+    static const char text[] =
+        "name: r\ndata: {format: idx}\nmodels: {m: {arch: mlp, hidden: [3]}}\n"
+        "stages: [{name: s, train: m, losses: [{loss: ce}], optimiser: {name: sgd}, epochs: 1,"
+        " batch: 2}]\n";
+    char dir[96];
+    const char *const sets[] = {dir};
+    snprintf(dir, sizeof dir, "data.dir=%s", folder);
+    vkd_recipe *recipe = NULL;
+    vkd__dataset data = {0};
+    vkd__session *s = NULL;
+    vkd_graph *g = NULL;
+    vkd_plan *plan = NULL;
+    vkd_result r = vkd_recipe_parse(ctx, "r.yaml", text, sizeof text - 1, sets, 1, &recipe);
+    if (!r) r = recipe->data.def->load(ctx, recipe->data.part.config, &data);
+    if (!r) r = vkd__session_sketch(ctx, recipe, &data, &s);
+    if (!r) r = vkd__graph_train(s, &s->phases[0], &g);
+    if (!r) r = vkd_plan_create(g, vkd_profile_find("cpu"), &plan);
+    vkd_plan_destroy(plan);
+    vkd_graph_destroy(g);
+    vkd__session_destroy(s);
+    vkd__dataset_term(ctx, &data);
+    vkd_recipe_destroy(recipe);
+    return r;
+}
+
 static vkd_result recipe_parse_and_print(vkd_ctx *ctx) {
     static const char text[] =
         "name: n\n"
@@ -201,6 +239,8 @@ static const scenario scenarios[] = {
     {"tree", tree_read_and_set},
     {"unknown field", unknown_field},
     {"make folder", folders},
+    {"list folder", list_folder},
+    {"sketch of a run", sketch_of_a_run},
     {"recipe", recipe_parse_and_print},
     {"graph and plan", graph_and_plan},
 };

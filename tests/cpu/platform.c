@@ -160,6 +160,30 @@ static void folders_are_made_with_those_above(void **state) {
     vkd_ctx_destroy(ctx);
 }
 
+static void a_folder_lists_the_names_with_an_ending_in_order(void **state) {
+    (void)state;
+    static const char *const files[] = {"b.yaml", "a.yaml", "c.yml", "yaml"};
+    vkd_ctx *ctx = test_ctx();
+    for (size_t i = 0; i < VKD_COUNT(files); i++)
+        assert_int_equal(write_text(ctx, in_folder(files[i]).text, "x"), VKD_OK);
+    char **names = NULL;
+    size_t count = 0;
+    assert_int_equal(vkd__list_folder(ctx, folder, ".yaml", &names, &count), VKD_OK);
+    assert_int_equal(count, 2);
+    assert_string_equal(names[0], "a.yaml");
+    assert_string_equal(names[1], "b.yaml");
+    for (size_t i = 0; i < count; i++)
+        vkd__free(ctx, names[i]);
+    vkd__free(ctx, names);
+    assert_int_equal(vkd__list_folder(ctx, folder, ".none", &names, &count), VKD_OK);
+    assert_true(!names && !count);
+    assert_int_equal(vkd__list_folder(ctx, in_folder("gone").text, "", &names, &count), VKD_E_FILE);
+    assert_non_null(strstr(vkd_ctx_error(ctx), "gone"));
+    for (size_t i = 0; i < VKD_COUNT(files); i++)
+        assert_int_equal(remove(in_folder(files[i]).text), 0);
+    vkd_ctx_destroy(ctx);
+}
+
 static void the_cache_folder_follows_the_environment(void **state) {
     (void)state;
     char out[64];
@@ -276,6 +300,7 @@ int main(void) {
         cmocka_unit_test(a_failed_write_leaves_everything_as_it_was),
         cmocka_unit_test(a_link_left_as_temporary_file_is_not_followed),
         cmocka_unit_test(folders_are_made_with_those_above),
+        cmocka_unit_test(a_folder_lists_the_names_with_an_ending_in_order),
         cmocka_unit_test(the_cache_folder_follows_the_environment),
         cmocka_unit_test(signals_ask_first_and_the_second_sigint_ends),
         cmocka_unit_test(the_clock_moves_on_and_the_terminal_has_a_width),
