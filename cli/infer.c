@@ -38,7 +38,7 @@ static vkd_result split_taps(vkd_ctx *ctx, const char *text, tap_list *out) {
     if (!text) return VKD_OK;
     if (strlen(text) >= sizeof out->text)
         return vkd__fail(ctx, VKD_E_ARGUMENT, "--taps is too long");
-    strcpy(out->text, text);
+    snprintf(out->text, sizeof out->text, "%s", text);
     for (char *at = out->text; *at;) {
         const size_t length = strcspn(at, ",");
         if (out->count == MOST_TAPS)

@@ -193,11 +193,11 @@ static void print_json(const planning *p) {
                       r->info.bytes, "step_seconds", r->info.seconds));
     }
     const sums s = add_up(p);
-    json_t *all =
-        json_pack("{s:s, s:s, s:s, s:o, s:I, s:I, s:f}", "recipe", vkd_recipe_name(p->s->recipe),
-                  "profile", p->profile.name, "kernels", p->profile.direct ? "direct" : "tile",
-                  "programs", rows, "store_bytes", (json_int_t)s.store, "memory_bytes",
-                  (json_int_t)(s.store + s.training + s.logits), "seconds", s.seconds);
+    json_t *all = json_pack(
+        "{s:s, s:s, s:s, s:o, s:I, s:I, s:f}", "recipe", vkd_recipe_name(p->s->recipe), "profile",
+        p->profile.name, "kernels", p->profile.direct ? "direct" : "tile", "programs", rows,
+        "store_bytes", (json_int_t)s.store, "memory_bytes",
+        (json_int_t)s.store + (json_int_t)s.training + (json_int_t)s.logits, "seconds", s.seconds);
     json_dumpf(all, stdout, JSON_INDENT(2));
     putchar('\n');
     json_decref(all);

@@ -142,7 +142,7 @@ vkd_result vkd__write_file(vkd_ctx *ctx, const char *path, const vkd__bytes *par
     const size_t size = strlen(path) + sizeof ".tmp";
     char *temporary = vkd__alloc(ctx, size, 1);
     if (!temporary) return VKD_E_MEMORY;
-    strcpy(temporary, path);
+    snprintf(temporary, size, "%s", path);
     /* The folder is opened first: if that is forbidden, nothing has been touched yet. */
     const int folder = open_folder_of(temporary);
     int reason = folder < 0 ? errno : 0;
