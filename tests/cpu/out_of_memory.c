@@ -152,6 +152,7 @@ static vkd_result list_folder(vkd_ctx *ctx) {
     char **names;
     size_t count;
     const vkd_result r = vkd__list_folder(ctx, folder, "ubyte", &names, &count);
+    assert_true(!r || (!names && !count));
     for (size_t i = 0; i < count; i++)
         vkd__free(ctx, names[i]);
     vkd__free(ctx, names);
