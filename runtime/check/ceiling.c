@@ -117,7 +117,9 @@ static const vkd_op_def op_copy = {
     .reference = reference,
 };
 
-static vkd_result measure_flops(vkd_ctx *ctx, vkd_device *device, vkd_graph *g, double *gflops) {
+static vkd_result measure_flops(vkd_ctx *ctx, vkd_device *device, vkd_graph *g, uint64_t bytes,
+                                double *gflops) {
+    (void)bytes;
     const bool cpu = vkd_device_profile(device)->direct;
     const probe p = {cpu ? 16384u : 1u << 20, cpu ? 64 : 256};
     const vkd_tensor y =
@@ -129,8 +131,13 @@ static vkd_result measure_flops(vkd_ctx *ctx, vkd_device *device, vkd_graph *g, 
     return r;
 }
 
-static vkd_result measure_copy(vkd_ctx *ctx, vkd_device *device, vkd_graph *g, double *gbytes) {
-    const probe p = {.invocations = 1u << 20}; /* 64 MiB: beyond the caches of most devices */
+static vkd_result measure_copy(vkd_ctx *ctx, vkd_device *device, vkd_graph *g, uint64_t bytes,
+                               double *gbytes) {
+    /* Beyond 64 MiB each way no cache holds it any more, and every device can bind that. */
+    const uint64_t most = 128u << 20;
+    if (bytes > most) bytes = most;
+    /* 128 bytes an invocation; whole workgroups of any size a profile has. */
+    const probe p = {.invocations = (uint32_t)vkd__align_up(vkd__div_up(bytes, 128), 512)};
     const vkd_tensor x = vkd_state(g, "x", VKD_F32, VKD_SHAPE(p.invocations * 16));
     const vkd_tensor y = vkd__emit(
         g, &(vkd__emit_desc){
@@ -142,20 +149,24 @@ static vkd_result measure_copy(vkd_ctx *ctx, vkd_device *device, vkd_graph *g, d
     return r;
 }
 
-typedef vkd_result (*measurement)(vkd_ctx *, vkd_device *, vkd_graph *, double *);
+typedef vkd_result (*measurement)(vkd_ctx *, vkd_device *, vkd_graph *, uint64_t bytes, double *);
 
-static vkd_result with_graph(vkd_ctx *ctx, vkd_device *device, measurement measure, double *out) {
+static vkd_result with_graph(vkd_ctx *ctx, vkd_device *device, measurement measure, uint64_t bytes,
+                             double *out) {
     vkd_store *store = NULL;
     vkd_graph *g = NULL;
     vkd_result r = vkd_store_create(ctx, &store);
     if (!r) r = vkd_graph_create(ctx, store, &(vkd_graph_desc){.name = "ceiling"}, &g);
-    if (!r) r = measure(ctx, device, g, out);
+    if (!r) r = measure(ctx, device, g, bytes, out);
     vkd_graph_destroy(g);
     vkd_store_destroy(store);
     return r;
 }
 
-vkd_result vkd__ceiling_measure(vkd_ctx *ctx, vkd_device *device, vkd__ceiling *out) {
-    const vkd_result r = with_graph(ctx, device, measure_flops, &out->gflops);
-    return r ? r : with_graph(ctx, device, measure_copy, &out->gbytes);
+vkd_result vkd__ceiling_flops(vkd_ctx *ctx, vkd_device *device, double *gflops) {
+    return with_graph(ctx, device, measure_flops, 0, gflops);
+}
+
+vkd_result vkd__ceiling_copy(vkd_ctx *ctx, vkd_device *device, uint64_t bytes, double *gbytes) {
+    return with_graph(ctx, device, measure_copy, bytes, gbytes);
 }

@@ -5,13 +5,13 @@
 
 #include "graph/graph.h"
 
-typedef struct vkd__ceiling {
-    double gflops; /* multiply-adds counted as two, f32 */
-    double gbytes; /* a copy of 64 MiB: bytes read plus bytes written, 1e9 a second */
-} vkd__ceiling;
-
-/* Takes about a second on a CPU device. Errors: those of planning and running a program. */
-vkd_result vkd__ceiling_measure(vkd_ctx *ctx, vkd_device *device, vkd__ceiling *out);
+/* Multiply-adds a second, counted as two, f32, in 1e9.
+ * Both take below a second on a CPU device. Errors: those of planning and running a program. */
+vkd_result vkd__ceiling_flops(vkd_ctx *ctx, vkd_device *device, double *gflops);
+/* A copy that reads and writes `bytes` in all (rounded up to 64 KiB, at most
+ * 128 MiB): bytes a second, in 1e9. By
+ * size, because what fits into a cache is copied several times faster than what does not. */
+vkd_result vkd__ceiling_copy(vkd_ctx *ctx, vkd_device *device, uint64_t bytes, double *gbytes);
 
 /* Seconds of one step of the graph: the median of `runs` steps after one to warm up, by the
  * device's own clock over the launches whose kernel begins with `kernel` (NULL: all). */
