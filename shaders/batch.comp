@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // y[b,e] = (data[indices[b],e] * scale - mean[c]) / std[c], c = e / plane; zeros for an index
 // outside the data set. A launch handles the samples in its window of the data; the first writes
-// the zeros. One invocation makes four elements; with ALIGNED samples they come from one word.
+// the zeros. With ALIGNED samples a workgroup takes a sample, and an invocation four elements out of
+// one word: that way nothing is divided, which CPU devices do lane by lane.
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #define VKD_GLSL
@@ -11,6 +12,7 @@
 layout(local_size_x_id = 0) in;
 layout(constant_id = 0) const uint LOCAL_X = 64;
 layout(constant_id = 10) const uint ALIGNED = 0; // the sample's size is a multiple of four
+layout(constant_id = 11) const uint ONE_PLANE = 0;
 
 layout(push_constant) uniform Params { vkd_batch_params p; };
 // data (rows, sample_size), four bytes a word; indices (B); y (B, sample_size)
@@ -19,6 +21,7 @@ VKD_IN_INT(1, indices);
 VKD_OUT(2, y);
 
 float normalise(uint byte, uint element) {
+    if (ONE_PLANE != 0u) return (float(byte) * p.scale - p.mean0) / p.std0;
     const uint c = element / p.plane;
     const float mean = vec4(p.mean0, p.mean1, p.mean2, p.mean3)[c];
     const float deviation = vec4(p.std0, p.std1, p.std2, p.std3)[c];
@@ -30,15 +33,17 @@ bool mine(uint index) {
     return index >= p.V ? p.first == 0u : index >= p.first && index - p.first < p.rows;
 }
 
-void quad(uint i) {
-    const uint index = uint(indices[4u * i / p.sample_size]), e = 4u * i % p.sample_size;
+void aligned_sample(uint b) {
+    const uint index = uint(indices[b]), quads = p.sample_size / 4u;
     if (!mine(index)) return;
-    vec4 v = vec4(0.0);
-    if (index < p.V) {
-        const uint word = data[((index - p.first) * p.sample_size + e) >> 2];
-        for (uint k = 0u; k < 4u; k++) v[k] = normalise((word >> (8u * k)) & 255u, e + k);
+    for (uint q = gl_LocalInvocationID.x; q < quads; q += LOCAL_X) {
+        vec4 v = vec4(0.0);
+        if (index < p.V) {
+            const uint word = data[(index - p.first) * quads + q];
+            for (uint k = 0u; k < 4u; k++) v[k] = normalise((word >> (8u * k)) & 255u, 4u * q + k);
+        }
+        y[b * quads + q] = v;
     }
-    y[i] = v;
 }
 
 void single(uint i) {
@@ -53,11 +58,12 @@ void single(uint i) {
 }
 
 void main() {
-    const uint stride = gl_NumWorkGroups.x * LOCAL_X;
-    for (uint i = gl_GlobalInvocationID.x; i < (p.count + 3u) / 4u; i += stride) {
-        if (ALIGNED != 0u) {
-            quad(i);
-        } else {
+    if (ALIGNED != 0u) {
+        const uint samples = p.count / p.sample_size;
+        for (uint b = gl_WorkGroupID.x; b < samples; b += gl_NumWorkGroups.x) aligned_sample(b);
+    } else {
+        const uint stride = gl_NumWorkGroups.x * LOCAL_X;
+        for (uint i = gl_GlobalInvocationID.x; i < (p.count + 3u) / 4u; i += stride) {
             for (uint k = 4u * i; k < min(4u * i + 4u, p.count); k++) single(k);
         }
     }

@@ -56,6 +56,8 @@ static bool lower_window(vkd__lower *l, const vkd__node *n, uint64_t first, uint
     vkd__bind(launch, n->in[1], VKD__READ);
     vkd__bind(launch, n->out[0], VKD__WRITE);
     vkd__spec(launch, 10, sample % 4 == 0);
+    vkd__spec(launch, 11, d->channels == 1);
+    if (sample % 4 == 0) vkd__grid(l, launch, count / sample);
     const struct vkd_batch_params p = {
         .count = (uint32_t)count,
         .sample_size = (uint32_t)sample,
