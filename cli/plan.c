@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "gpu/report.h"
 #include "graph/plan.h"
 #include "train/model_file.h"
 #include "train/session.h"
@@ -40,6 +41,7 @@ typedef struct planning {
     vkd_ctx *ctx;
     vkd__session *s;
     vkd_profile profile;
+    uint64_t device_memory; /* bytes; 0 when there is no device */
     const plan_options *o;
     row *rows;
     size_t count, capacity;
@@ -149,6 +151,17 @@ static double mib(uint64_t bytes) {
     return (double)bytes / (1 << 20);
 }
 
+/* The run itself checks what is free when it starts, and refuses; this says it beforehand. */
+static void warn_of_memory(const planning *p) {
+    const sums s = add_up(p);
+    const uint64_t wanted = s.store + s.training + s.logits;
+    if (p->device_memory && wanted > p->device_memory)
+        vkd__log(p->ctx, VKD_LOG_WARNING,
+                 "this run needs %.0f MiB and '%s' has %.0f MiB; make the batch or the models "
+                 "smaller, or use fewer samples",
+                 mib(wanted), p->profile.name, mib(p->device_memory));
+}
+
 static void print_table(const planning *p) {
     cli_table t = {.ctx = p->ctx, .columns = 8};
     cli_table_row(&t, (const char *const[]){"program", "steps", "launches", "barriers",
@@ -206,7 +219,9 @@ static void print_json(const planning *p) {
 /* ---- The command ---- */
 
 /* A machine without a device can still plan, for limits that every device has. */
-static vkd_result choose_profile(vkd_ctx *ctx, const plan_options *o, vkd_profile *out) {
+static vkd_result choose_profile(planning *p) {
+    vkd_ctx *ctx = p->ctx;
+    const plan_options *o = p->o;
     vkd_device *device = NULL;
     vkd_result r = VKD_OK;
     const char *name = o->profile;
@@ -219,7 +234,8 @@ static vkd_result choose_profile(vkd_ctx *ctx, const plan_options *o, vkd_profil
     }
     if (r) return r;
     const vkd_profile *found = name ? vkd_profile_find(name) : vkd_device_profile(device);
-    if (found) *out = *found;
+    if (found) p->profile = *found;
+    if (device) p->device_memory = vkd__device_memory(device);
     vkd_device_close(device);
     if (found) return VKD_OK;
     return vkd__fail(ctx, VKD_E_ARGUMENT, "there is no profile '%s', only cpu and gpu", name);
@@ -234,6 +250,7 @@ static vkd_result plan_all(planning *p, const vkd_recipe *recipe) {
     for (uint32_t i = 0; !r && i < p->s->phase_count; i++)
         r = add_phase(p, &p->s->phases[i]);
     if (!r) r = check_loaded(p);
+    if (!r) warn_of_memory(p);
     if (!r && p->o->json)
         print_json(p);
     else if (!r)
@@ -257,7 +274,7 @@ static vkd_result run(vkd_ctx *ctx, int count, char **words) {
         r = vkd__fail(ctx, VKD_E_ARGUMENT, "plan takes --device or --profile");
     if (!r && o.text && o.json) r = vkd__fail(ctx, VKD_E_ARGUMENT, "plan takes --text or --json");
     if (!r) r = vkd_recipe_load(ctx, rest.v[0], o.sets.v, o.sets.count, &recipe);
-    if (!r) r = choose_profile(ctx, &o, &p.profile);
+    if (!r) r = choose_profile(&p);
     if (!r) r = plan_all(&p, recipe);
     vkd_recipe_destroy(recipe);
     return r;

@@ -71,3 +71,7 @@ const char *vkd__device_cache_path(const vkd_device *device) {
 const vkd__feature *vkd__device_features(const vkd_device *device) {
     return device->features;
 }
+
+uint64_t vkd__device_memory(const vkd_device *device) {
+    return device_memory(&device->probe.memory);
+}

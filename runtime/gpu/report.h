@@ -47,6 +47,8 @@ vkd_result vkd__device_reports(vkd_ctx *ctx, vkd__device_report **out, uint32_t 
 /* Where an open device keeps its pipeline cache; NULL when it keeps none. And what it uses. */
 const char *vkd__device_cache_path(const vkd_device *device);
 const vkd__feature *vkd__device_features(const vkd_device *device); /* VKD__FEATURE_COUNT of them */
+/* Bytes of the heap that kernels work in. */
+uint64_t vkd__device_memory(const vkd_device *device);
 
 /* Submits one empty command buffer, which was recorded before, and waits. *seconds is what the
  * submission itself cost the host: what a replayed step is measured against. */
