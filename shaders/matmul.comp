@@ -30,7 +30,7 @@ layout(constant_id = 16) const uint C_SHIFTED = 0;
 #include "lib/activation.glsl"
 
 layout(push_constant) uniform Params { vkd_matmul_params p; };
-VKD_IN(0, a);    // (M,K) or (K,M), batch items stride_a apart
+VKD_IN(0, a);    // (M,K) or (K,row_a), batch items stride_a apart
 VKD_IN(1, b);    // (K,N) or (N,K)
 VKD_IN(2, bias); // (N)
 VKD_INOUT(3, c); // (M,N)
@@ -62,18 +62,20 @@ void fetch_a(uint item, uint m0, uint k0) {
     const uint line = A_K_CONTIGUOUS ? TILE_K : TILE_M;
     const uvec2 origin = A_K_CONTIGUOUS ? uvec2(m0, k0) : uvec2(k0, m0);
     const uvec2 size = A_K_CONTIGUOUS ? uvec2(p.M, p.K) : uvec2(p.K, p.M);
+    const uint row = A_K_CONTIGUOUS ? p.K : p.row_a;
+    if (!A_K_CONTIGUOUS) item += p.first_a;
     [[unroll]] for (uint i = 0u; i < A_QUADS; ++i) {
         const uint slot = i * LOCAL_X + gl_LocalInvocationID.x;
         vec4 v = vec4(0.0);
         if (A_SHIFTED == 0u) {
             const uvec2 at = origin + split(slot, line / 4u) * uvec2(1u, 4u);
             if (at.x < size.x && at.y < size.y) {
-                v = LOAD4(a, (item + at.x * size.y + at.y) >> 2);
+                v = LOAD4(a, (item + at.x * row + at.y) >> 2);
             }
         } else {
             [[unroll]] for (uint j = 0u; j < 4u; ++j) {
                 const uvec2 at = origin + split((i * 4u + j) * LOCAL_X + gl_LocalInvocationID.x, line);
-                const uint e = item + at.x * size.y + at.y;
+                const uint e = item + at.x * row + at.y;
                 if (at.x < size.x && at.y < size.y) {
                     v[j] = LOAD1(a, e);
                 }

@@ -38,7 +38,7 @@ layout(constant_id = 17) const uint K_RAGGED = 0; // 1 unless LANES / COL_LANES 
 #include "lib/activation.glsl"
 
 layout(push_constant) uniform Params { vkd_matmul_params p; };
-VKD_IN(0, a);    // (M,K) or (K,M), batch items stride_a apart
+VKD_IN(0, a);    // (M,K) or (K,row_a), batch items stride_a apart
 VKD_IN(1, b);    // (K,N) or (N,K)
 VKD_IN(2, bias); // (N)
 VKD_INOUT(3, c); // (M,N)
@@ -149,14 +149,14 @@ void main() {
                 vec4 ends[K_VECS];
                 if (A_SHIFTED != 0u && COL_LANES % MQ == 0u) {
                     [[unroll]] for (uint i = 0u; i < K_VECS; ++i) {
-                        const uint e = a_item + (k + i * COL_LANES + col) * p.M + m0;
+                        const uint e = a_item + (k + i * COL_LANES + col) * p.row_a + p.first_a + m0;
                         ends[i] = fetch_a((e >> 2) + MQ);
                     }
                 }
                 [[unroll]] for (uint f = 0u; f < M_FETCHES; ++f) {
                     const uint quad = f * COL_LANES + col;
                     const uint ki = quad / MQ;
-                    const uint e = a_item + (k + ki) * p.M + m0 + 4u * (quad % MQ);
+                    const uint e = a_item + (k + ki) * p.row_a + p.first_a + m0 + 4u * (quad % MQ);
                     vec4 v = fetch_a(e >> 2);
                     if (A_SHIFTED != 0u) {
                         if (COL_LANES % MQ == 0u) {

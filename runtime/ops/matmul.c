@@ -157,7 +157,7 @@ static void backward(vkd_graph *g, const vkd__node *n, const vkd_tensor *dout, v
 
 /* ---- Lowering ---- */
 
-/* One launch: a run of rows of C, or for TN a run of K; all of a small matrix. */
+/* One launch: a run of rows of C, for TN also a run of K; all of a small matrix. */
 typedef struct part {
     struct vkd_matmul_params push;
     uint64_t a_offset, b_offset, c_offset; /* bytes */
@@ -169,7 +169,7 @@ static uint64_t batch_bytes(uint32_t rows, uint32_t columns, uint32_t items) {
 }
 
 static void spec_shared(vkd__launch *launch, const matmul *p, const part *q, bool has_bias) {
-    const uint32_t length_a = p->layout == TN ? p->M : p->K,
+    const uint32_t length_a = p->layout == TN ? q->push.row_a : p->K,
                    length_b = p->layout == NT ? p->K : p->N;
     vkd__spec(launch, 10, p->layout);
     vkd__spec(launch, 11, p->activation);
@@ -225,8 +225,9 @@ static bool launch_part(vkd__lower *l, const vkd__node *n, const part *q, bool d
     if (!launch) return false;
     const uint32_t a_items = p->broadcast_a ? 1 : push->batch,
                    b_items = p->broadcast_b ? 1 : push->batch;
+    const uint32_t rows_a = p->layout == TN ? push->row_a : push->M;
     vkd__bind_window(launch, n->in[0], VKD__READ, q->a_offset,
-                     batch_bytes(push->M, push->K, a_items));
+                     batch_bytes(rows_a, push->K, a_items));
     vkd__bind_window(launch, n->in[1], VKD__READ, q->b_offset,
                      batch_bytes(push->N, push->K, b_items));
     vkd__bind(launch, n->in[2], VKD__READ);
@@ -283,8 +284,14 @@ static bool lower_items(vkd__lower *l, const vkd__node *n, bool direct) {
         (!b && too_long(l, batch_bytes(p->N, p->K, 1), direct)))
         return refuse(l, p);
     for (uint64_t at = 0; at < p->batch; at += items) {
-        const part q = {.push = {p->M, p->N, p->K, (uint32_t)smaller(items, p->batch - at),
-                                 (uint32_t)(a / 4), (uint32_t)(b / 4), (uint32_t)(c / 4)},
+        const part q = {.push = {.M = p->M,
+                                 .N = p->N,
+                                 .K = p->K,
+                                 .batch = (uint32_t)smaller(items, p->batch - at),
+                                 .stride_a = (uint32_t)(a / 4),
+                                 .stride_b = (uint32_t)(b / 4),
+                                 .stride_c = (uint32_t)(c / 4),
+                                 .row_a = p->M},
                         .a_offset = at * a,
                         .b_offset = at * b,
                         .c_offset = at * c};
@@ -293,28 +300,51 @@ static bool lower_items(vkd__lower *l, const vkd__node *n, bool direct) {
     return true;
 }
 
-/* One large product: rows of C (and of A); for TN, runs of K, added up in order. */
+/* One large NN or NT product: runs of rows of C and of A. */
 static bool lower_rows(vkd__lower *l, const vkd__node *n, bool direct) {
     const matmul *p = n->params;
-    const bool by_k = p->layout == TN;
-    const uint32_t whole = by_k ? p->K : p->M;
-    const uint64_t a_row = 4ull * (by_k ? p->M : p->K), other_row = 4ull * p->N;
-    uint64_t rows = smaller(vkd__window_rows(l->profile, a_row, whole),
-                            vkd__window_rows(l->profile, other_row, whole));
-    if (rows < whole) rows = rows / 64 * 64;
-    const bool rest = by_k ? batch_bytes(p->M, p->N, 1) > l->profile->max_binding
-                           : too_long(l, batch_bytes(p->N, p->K, 1), direct);
-    /* Partial sums can be added up, but not through an activation, and the bias belongs in once. */
-    const bool split = by_k && rows < whole && (p->activation || n->in[2].id);
-    if (!rows || rest || split) return refuse(l, p);
-    for (uint64_t at = 0; at < whole; at += rows) {
-        const uint32_t count = (uint32_t)smaller(rows, whole - at);
-        const part q = {.push = {by_k ? p->M : count, p->N, by_k ? count : p->K, 1, 0, 0, 0},
-                        .a_offset = at * a_row,
-                        .b_offset = by_k ? at * other_row : 0,
-                        .c_offset = by_k ? 0 : at * other_row,
-                        .accumulate = by_k && at > 0};
+    const uint64_t a_row = 4ull * p->K, c_row = 4ull * p->N;
+    uint64_t rows = smaller(vkd__window_rows(l->profile, a_row, p->M),
+                            vkd__window_rows(l->profile, c_row, p->M));
+    if (rows < p->M) rows = rows / 64 * 64;
+    if (!rows || too_long(l, batch_bytes(p->N, p->K, 1), direct)) return refuse(l, p);
+    for (uint64_t at = 0; at < p->M; at += rows) {
+        const part q = {
+            .push = {.M = (uint32_t)smaller(rows, p->M - at), .N = p->N, .K = p->K, .batch = 1},
+            .a_offset = at * a_row,
+            .c_offset = at * c_row};
         if (!launch_part(l, n, &q, direct)) return false;
+    }
+    return true;
+}
+
+/* One large TN product, a weight's gradient: runs of rows of C, which are columns of A; for each,
+ * runs of K, added up in order. */
+static bool lower_columns(vkd__lower *l, const vkd__node *n, bool direct) {
+    const matmul *p = n->params;
+    const uint64_t a_row = 4ull * p->M, other_row = 4ull * p->N;
+    uint64_t rows = vkd__window_rows(l->profile, other_row, p->M);
+    uint64_t depth = smaller(vkd__window_rows(l->profile, a_row, p->K),
+                             vkd__window_rows(l->profile, other_row, p->K));
+    if (rows < p->M) rows = rows / 64 * 64;
+    if (depth < p->K) depth = depth / 64 * 64;
+    /* Partial sums can be added up, but not through an activation, and the bias belongs in once. */
+    const bool split = depth < p->K && (p->activation || n->in[2].id);
+    if (!rows || !depth || split) return refuse(l, p);
+    for (uint64_t m = 0; m < p->M; m += rows) {
+        for (uint64_t k = 0; k < p->K; k += depth) {
+            const part q = {.push = {.M = (uint32_t)smaller(rows, p->M - m),
+                                     .N = p->N,
+                                     .K = (uint32_t)smaller(depth, p->K - k),
+                                     .batch = 1,
+                                     .row_a = p->M,
+                                     .first_a = (uint32_t)m},
+                            .a_offset = k * a_row,
+                            .b_offset = k * other_row,
+                            .c_offset = m * other_row,
+                            .accumulate = k > 0};
+            if (!launch_part(l, n, &q, direct)) return false;
+        }
     }
     return true;
 }
@@ -322,10 +352,17 @@ static bool lower_rows(vkd__lower *l, const vkd__node *n, bool direct) {
 static bool lower(vkd__lower *l, const vkd__node *n) {
     const matmul *p = n->params;
     const bool direct = vkd__direct(l, "matmul");
-    const part all = {.push = {p->M, p->N, p->K, p->batch, p->broadcast_a ? 0 : p->M * p->K,
-                               p->broadcast_b ? 0 : p->N * p->K, p->M * p->N}};
+    const part all = {.push = {.M = p->M,
+                               .N = p->N,
+                               .K = p->K,
+                               .batch = p->batch,
+                               .stride_a = p->broadcast_a ? 0 : p->M * p->K,
+                               .stride_b = p->broadcast_b ? 0 : p->N * p->K,
+                               .stride_c = p->M * p->N,
+                               .row_a = p->M}};
     if (!too_large(l, p, direct)) return launch_part(l, n, &all, direct);
-    return p->batch > 1 ? lower_items(l, n, direct) : lower_rows(l, n, direct);
+    if (p->batch > 1) return lower_items(l, n, direct);
+    return p->layout == TN ? lower_columns(l, n, direct) : lower_rows(l, n, direct);
 }
 
 /* ---- Reference ---- */
@@ -393,6 +430,7 @@ static const shape_case shape_cases[] = {
     {9, 5, 7, TN, VKD_ACT_NONE, false, {0, 4}, {0, 0}},
     {6, 5, 3, NN, VKD_ACT_NONE, false, {0, 0}, {0, 4}},
     {3, 4, 5, NT, VKD_ACT_NONE, false, {2, 1}, {1, 3}},
+    {100, 7, 5, TN, VKD_ACT_NONE, false, {0}, {0}}, /* columns of A in windows of 2 KiB */
 };
 
 static vkd_shape case_shape(const uint32_t *batch, uint32_t rows, uint32_t columns) {
