@@ -21,7 +21,7 @@ struct vkd_matmul_params {
     vkd_u32 M, N, K;
     vkd_u32 batch;
     vkd_u32 stride_a, stride_b, stride_c; /* elements from one batch item to the next; 0 repeats */
-    vkd_u32 row_a, first_a; /* TN: A is columns first_a.. of rows of row_a elements */
+    vkd_u32 row_a, first_a;               /* TN: A is columns first_a.. of rows of row_a elements */
 };
 
 /* Row kernels without scalars of their own: (N, V). */
