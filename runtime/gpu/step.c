@@ -38,7 +38,7 @@ vkd_result vkd__program_lost(vkd_program *p, uint64_t reached) {
     const vkd_result r =
         known ? vkd__fail(p->ctx, VKD_E_DEVICE_LOST,
                           "'%s' was lost in step %llu of '%s', slice %u of %u; kernels: %s",
-                          p->device->probe.name, (unsigned long long)(reached / p->slice_count + 1),
+                          p->device->probe.name, (unsigned long long)reached / p->slice_count + 1,
                           p->name, (unsigned)slice + 1, (unsigned)p->slice_count, names)
               : vkd__fail(p->ctx, VKD_E_DEVICE_LOST,
                           "'%s' was lost while '%s' ran, the driver cannot say where; kernels: %s",
