@@ -12,7 +12,6 @@
  *
  * Two kernels: matmul (shared-memory tiles, for GPUs) and matmul.direct (registers, texel fetches
  * and shuffles, for CPU devices). */
-#include <math.h>
 #include <string.h>
 
 #include "ops/op.h"
@@ -367,23 +366,6 @@ static bool lower(vkd__lower *l, const vkd__node *n) {
 
 /* ---- Reference ---- */
 
-static double activated(uint32_t activation, double x) {
-    switch (activation) {
-    case VKD_ACT_RELU:
-        return x < 0 ? 0 : x;
-    case VKD_ACT_GELU:
-        return 0.5 * x * erfc(-x * 0.70710678118654752440);
-    case VKD_ACT_SILU:
-        return x / (1 + exp(-x));
-    case VKD_ACT_TANH:
-        return tanh(x);
-    case VKD_ACT_SIGMOID:
-        return 1 / (1 + exp(-x));
-    default:
-        return x;
-    }
-}
-
 static void reference(const vkd__ref *r) {
     const matmul *p = r->node->params;
     const uint64_t M = p->M, N = p->N, K = p->K;
@@ -397,7 +379,7 @@ static void reference(const vkd__ref *r) {
                 for (uint64_t k = 0; k < K; k++)
                     sum += a[p->layout == TN ? k * M + m : m * K + k] *
                            b[p->layout == NT ? n * K + k : k * N + n];
-                c[m * N + n] = activated(p->activation, sum);
+                c[m * N + n] = vkd__activated((vkd_activation)p->activation, sum);
             }
     }
 }

@@ -29,6 +29,8 @@ vkd_tensor vkd__sum_to(vkd_graph *g, vkd_tensor x, vkd_shape shape);
 /* dy times the derivative of a unary op: `kind` is a vkd_activation other than NONE (or unary.c's
  * own); of x and y = f(x) only the cheaper one is read. */
 vkd_tensor vkd__unary_grad(vkd_graph *g, vkd_tensor dy, vkd_tensor x, vkd_tensor y, uint32_t kind);
+/* For references: f(x) of a vkd_activation; NONE gives x. */
+double vkd__activated(vkd_activation activation, double x);
 /* Of max over the middle of x (outer, reduce, inner). */
 vkd_tensor vkd__max_grad(vkd_graph *g, vkd_tensor dy, vkd_tensor x, vkd_tensor y, uint32_t reduce,
                          uint32_t inner);

@@ -38,8 +38,7 @@ static bool lower(vkd__lower *l, const vkd__node *n) {
     const uint64_t window = vkd__window_elements(l->profile, sizeof(float));
     for (uint64_t at = 0; at < count; at += window) {
         const uint64_t part = count - at < window ? count - at : window;
-        vkd__launch *launch =
-            vkd__launch_add(l, vkd__direct(l, "place") ? "place.direct" : "place");
+        vkd__launch *launch = vkd__launch_add(l, vkd__variant(l, "place"));
         if (!launch) return false;
         vkd__bind_window(launch, n->in[0], VKD__READ, at * 4, part * 4);
         vkd__bind_window(launch, n->in[1], VKD__WRITE, p->offset + at * 4, part * 4);

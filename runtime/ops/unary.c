@@ -95,6 +95,11 @@ static const kind kinds[] = {
 };
 #define KIND_COUNT ((uint32_t)VKD_COUNT(kinds))
 
+/* VKD_ACT_NONE stands where SCALE does, which has no f of its own. */
+double vkd__activated(vkd_activation activation, double x) {
+    return activation == VKD_ACT_NONE ? x : kinds[activation].f(x);
+}
+
 /* ---- y = f(x) ---- */
 
 static vkd_tensor emit(vkd_graph *g, vkd_tensor x, uint32_t which, float factor) {
