@@ -1,24 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
-/* vkdistill bench: what each kernel reaches on this device, beside what the device gives at best.
+/* vkdistill bench: what each kernel, and whole training steps, reach on this device, beside what
+ * the device gives at best.
  */
-#include <jansson.h>
+#include "cli/bench.h"
+
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/platform.h"
 #include "check/ceiling.h"
 #include "cli/cli.h"
 #include "cli/overhead.h"
+#include "gpu/report.h"
 
 typedef struct bench_options {
-    const char *device, *only;
+    const char *device, *only, *tune, *out;
     uint32_t runs;
-    bool json;
+    bool json, serve;
 } bench_options;
 
 static const cli_option options[] = {
     {"--device", CLI_TEXT, offsetof(bench_options, device), "D", "which device"},
+    CLI_TUNE(bench_options),
     {"--only", CLI_TEXT, offsetof(bench_options, only), "WORD", "rows whose name holds this"},
     {"--runs", CLI_U32, offsetof(bench_options, runs), "N", "steps a row, the median counts (11)"},
     {"--json", CLI_FLAG, offsetof(bench_options, json), NULL, "as JSON"},
+    {"--out", CLI_TEXT, offsetof(bench_options, out), "FILE", "the JSON into a file, too"},
+    {"--serve", CLI_FLAG, offsetof(bench_options, serve), NULL,
+     "time rows as standard input asks, in turn with another program"},
 };
 
 static const cli_option *get_options(size_t *count) {
@@ -26,125 +35,48 @@ static const cli_option *get_options(size_t *count) {
     return options;
 }
 
-/* A row: a graph of one interesting node, and what that node must at least do. Traffic counts each
- * tensor once: what a perfect cache would leave. */
-typedef struct row {
-    const char *name;
-    void (*build)(vkd_graph *g, const struct row *r);
-    uint32_t m, n, k;
-    double flops, bytes;
-} row;
-
-/* Inputs are store tensors: a host-written input would be copied in each step. */
-static vkd_tensor data(vkd_graph *g, const char *name, uint32_t rows, uint32_t columns) {
-    return vkd_param(g, name, VKD_SHAPE(rows, columns),
-                     &(vkd_init){.kind = VKD_INIT_NORMAL, .value = 1});
+/* The driver in its own words, as `vkdistill doctor` has it. */
+static void find_driver(vkd_ctx *ctx, vkd_device *device, json_t *all) {
+    vkd__device_report *reports = NULL;
+    uint32_t count = 0;
+    if (vkd__device_reports(ctx, &reports, &count)) return;
+    for (uint32_t i = 0; i < count; i++)
+        if (!strcmp(reports[i].name, vkd_device_name(device)))
+            json_object_set_new(all, "driver", json_string(reports[i].driver));
+    vkd__free(ctx, reports);
 }
 
-static void keep(vkd_graph *g, vkd_tensor t) {
-    vkd_output(
-        g, "y",
-        vkd_slice(g,
-                  vkd_reshape(g, t, VKD_SHAPE((uint32_t)vkd_shape_count(vkd_tensor_shape(g, t)))),
-                  0, 0, 1));
+json_t *bench_describe(vkd_ctx *ctx, vkd_device *device) {
+    static const char *const variables[] = {"LP_NUM_THREADS", "VKD_KERNELS", "VKD_DISABLE"};
+    char *sizes = vkd_device_sizes(device);
+    json_t *set = json_object();
+    for (size_t i = 0; i < VKD_COUNT(variables); i++)
+        if (getenv(variables[i]))
+            json_object_set_new(set, variables[i], json_string(getenv(variables[i])));
+    json_t *all = json_pack("{s:s, s:s, s:s, s:s, s:o}", "program", "vkdistill " VKD_VERSION,
+                            "device", vkd_device_name(device), "driver", "", "sizes",
+                            sizes ? sizes : "", "variables", set);
+    find_driver(ctx, device, all);
+    vkd_free_text(ctx, sizes);
+    return all;
 }
 
-static void build_nn(vkd_graph *g, const row *r) {
-    keep(g, vkd_matmul(g, data(g, "b.a", r->m, r->k), data(g, "b.b", r->k, r->n), NULL));
-}
-static void build_nt(vkd_graph *g, const row *r) {
-    keep(g, vkd_matmul(g, data(g, "b.a", r->m, r->k), data(g, "b.b", r->n, r->k),
-                       &(vkd_matmul_desc){.transpose_b = true}));
-}
-static void build_tn(vkd_graph *g, const row *r) {
-    keep(g, vkd_matmul(g, data(g, "b.a", r->k, r->m), data(g, "b.b", r->k, r->n),
-                       &(vkd_matmul_desc){.transpose_a = true}));
-}
-static void build_add(vkd_graph *g, const row *r) {
-    keep(g, vkd_add(g, data(g, "b.a", r->m, r->n), data(g, "b.b", r->m, r->n)));
-}
-static void build_gelu(vkd_graph *g, const row *r) {
-    keep(g, vkd_gelu(g, data(g, "b.a", r->m, r->n)));
-}
-static void build_columns(vkd_graph *g, const row *r) {
-    keep(g, vkd_sum(g, data(g, "b.a", r->m, r->n), 1u, false));
-}
-static void build_softmax(vkd_graph *g, const row *r) {
-    keep(g, vkd_softmax(g, data(g, "b.a", r->m, r->n)));
-}
-static void build_layernorm(vkd_graph *g, const row *r) {
-    const vkd_shape d = VKD_SHAPE(r->n);
-    keep(g, vkd_layernorm(g, data(g, "b.a", r->m, r->n), vkd_param(g, "b.gamma", d, NULL),
-                          vkd_param(g, "b.beta", d, NULL), 1e-5f));
-}
-static void build_kd(vkd_graph *g, const row *r) {
-    const vkd_tensor student = data(g, "b.student", r->m, r->n);
-    const vkd_tensor teacher = vkd_stop_gradient(g, data(g, "t.teacher", r->m, r->n));
-    const vkd_tensor loss = vkd_kd_kl(g, student, teacher, vkd_constant(g, 4.0f), true);
-    vkd_tensor gradient;
-    vkd_backward(g, loss, &student, 1, &gradient);
-    vkd_output(g, "loss", loss);
-    keep(g, gradient);
-}
-static void build_adamw(vkd_graph *g, const row *r) {
-    const vkd_tensor w = data(g, "b.w", r->m, r->n);
-    const vkd_tensor gradient = vkd_state(g, "gradient", VKD_F32, VKD_SHAPE(r->m * r->n));
-    (void)w;
-    vkd_adamw(g, "b", gradient, vkd_guard(g, "b", gradient, vkd_constant(g, 0.0f), 0.0f),
-              vkd_constant(g, 1e-3f), NULL);
-}
-
-#define MATMUL(build, text, m, n, k)                                                               \
-    {                                                                                              \
-        text, build, m, n, k, 2.0 * (m) * (n) * (k),                                               \
-            4.0 * ((m) * (double)(n) + (m) * (double)(k) + (k) * (double)(n))                      \
-    }
-#define ROWS(build, text, m, n, tensors)                                                           \
-    { text, build, m, n, 0, 0, 4.0 * (tensors) * (m) * (n) }
-
-static const row rows[] = {
-    MATMUL(build_nn, "matmul NN 512x512x512", 512, 512, 512),
-    MATMUL(build_nt, "matmul NT 512x512x512", 512, 512, 512),
-    MATMUL(build_tn, "matmul TN 512x512x512", 512, 512, 512),
-    MATMUL(build_nt, "matmul NT 128x1200x784", 128, 1200, 784),
-    MATMUL(build_nn, "matmul NN 128x1200x1200", 128, 1200, 1200),
-    MATMUL(build_tn, "matmul TN 1200x784x128", 1200, 784, 128),
-    MATMUL(build_nt, "matmul NT 128x10x1200", 128, 10, 1200),
-    MATMUL(build_nt, "matmul NT 128x30x784", 128, 30, 784),
-    MATMUL(build_tn, "matmul TN 30x784x128", 30, 784, 128),
-    MATMUL(build_nn, "matmul NN 4096x64x576", 4096, 64, 576),
-    MATMUL(build_nn, "matmul NN 500x501x503", 500, 501, 503),
-    ROWS(build_add, "add 1024x1024", 1024, 1024, 3),
-    ROWS(build_gelu, "gelu 1024x1024", 1024, 1024, 2),
-    ROWS(build_columns, "column sum 4096x512", 4096, 512, 1),
-    ROWS(build_softmax, "softmax 4096x10", 4096, 10, 2),
-    ROWS(build_softmax, "softmax 512x4096", 512, 4096, 2),
-    ROWS(build_layernorm, "layernorm 2048x128", 2048, 128, 2),
-    ROWS(build_kd, "kd_kl forward+backward 128x10", 128, 10, 3),
-    ROWS(build_kd, "kd_kl forward+backward 2048x4096", 2048, 4096, 3),
-    ROWS(build_kd, "kd_kl forward+backward 512x50257", 512, 50257, 3),
-    ROWS(build_adamw, "adamw 1024x1024, with norm", 1024, 1024, 8),
-};
-
-/* ---- Running and printing ---- */
+/* ---- Measuring ---- */
 
 typedef struct report {
     cli_table table;
-    json_t *json;          /* NULL: a table */
+    json_t *rows;
     double gflops, gbytes; /* the device's ceiling; the copy of 64 MiB */
     cli_overhead overhead;
 } report;
 
 /* copy is what a copy of as many bytes reaches; unused in a row with arithmetic. */
-static void add_row(report *out, const row *r, double seconds, double copy) {
+static void add_row(report *out, const bench_row *r, double seconds, double copy) {
     const double gflops = r->flops / seconds / 1e9, gbytes = r->bytes / seconds / 1e9;
     const double share = r->flops > 0 ? gflops / out->gflops : gbytes / copy;
-    if (out->json) {
-        json_array_append_new(out->json, json_pack("{s:s, s:f, s:f, s:f, s:f}", "name", r->name,
-                                                   "seconds", seconds, "gflops", gflops, "gbytes",
-                                                   gbytes, "share", share));
-        return;
-    }
+    json_array_append_new(out->rows,
+                          json_pack("{s:s, s:f, s:f, s:f, s:f}", "name", r->name, "seconds",
+                                    seconds, "gflops", gflops, "gbytes", gbytes, "share", share));
     char ms[32], flops[32], bytes[32], percent[32];
     snprintf(ms, sizeof ms, "%.3f", seconds * 1e3);
     snprintf(flops, sizeof flops, r->flops > 0 ? "%.1f" : "-", gflops);
@@ -153,52 +85,90 @@ static void add_row(report *out, const row *r, double seconds, double copy) {
     cli_table_row(&out->table, (const char *const[]){r->name, ms, flops, bytes, percent});
 }
 
-static vkd_result measure_row(vkd_ctx *ctx, vkd_device *device, const row *r, uint32_t runs,
-                              double *seconds) {
+static vkd_result measure_row(vkd_ctx *ctx, vkd_device *device, const bench_row *row, uint32_t runs,
+                              report *out) {
     vkd_store *store = NULL;
     vkd_graph *g = NULL;
-    vkd_result result = vkd_store_create(ctx, &store);
-    if (!result) result = vkd_graph_create(ctx, store, &(vkd_graph_desc){.name = r->name}, &g);
-    if (!result) {
-        r->build(g, r);
-        result = vkd__measure(ctx, device, g, NULL, runs, seconds);
-    }
+    double seconds = 0, copy = 0;
+    vkd_result r = bench_graph(ctx, row, &store, &g);
+    if (!r) r = vkd__measure(ctx, device, g, NULL, runs, &seconds);
     vkd_graph_destroy(g);
     vkd_store_destroy(store);
-    return result;
+    if (!r && row->flops == 0) r = vkd__ceiling_copy(ctx, device, (uint64_t)row->bytes, &copy);
+    if (!r) add_row(out, row, seconds, copy);
+    return r;
 }
 
 static vkd_result measure_all(vkd_ctx *ctx, vkd_device *device, const bench_options *o,
                               report *out) {
-    vkd_result r = VKD_OK;
-    for (size_t i = 0; !r && i < VKD_COUNT(rows); i++) {
-        double seconds = 0, copy = 0;
-        if (o->only && !strstr(rows[i].name, o->only)) continue;
-        r = measure_row(ctx, device, &rows[i], o->runs, &seconds);
-        if (!r && rows[i].flops == 0)
-            r = vkd__ceiling_copy(ctx, device, (uint64_t)rows[i].bytes, &copy);
-        if (!r) add_row(out, &rows[i], seconds, copy);
-    }
+    vkd_result r = vkd__ceiling_flops(ctx, device, &out->gflops);
+    if (!r) r = vkd__ceiling_copy(ctx, device, 128u << 20, &out->gbytes);
+    if (!r) r = cli_overhead_measure(ctx, device, &out->overhead);
+    for (size_t i = 0; !r && i < bench_row_count; i++)
+        if (bench_wants(&bench_rows[i], o->only))
+            r = measure_row(ctx, device, &bench_rows[i], o->runs, out);
     return r;
 }
 
-static void print_report(const report *out, vkd_device *device) {
-    if (out->json) {
-        json_t *all = json_pack(
-            "{s:s, s:f, s:f, s:{s:i, s:f, s:f}, s:O}", "device", vkd_device_name(device),
-            "ceiling_gflops", out->gflops, "ceiling_gbytes", out->gbytes, "host", "launches",
-            (int)out->overhead.launches, "submit_us", 1e6 * out->overhead.submit, "empty_us",
-            1e6 * out->overhead.empty, "rows", out->json);
-        json_dumpf(all, stdout, JSON_INDENT(2));
-        putchar('\n');
-        json_decref(all);
-        return;
-    }
+/* ---- Showing ---- */
+
+static json_t *host_json(const cli_overhead *o) {
+    json_t *launches = json_array();
+    for (int i = 0; i < CLI_OVERHEAD_STEPS; i++)
+        json_array_append_new(launches,
+                              json_pack("{s:i, s:f}", "launches", (int)o->step_launches[i], "us",
+                                        1e6 * o->step_launch[i]));
+    return json_pack("{s:i, s:f, s:f, s:o}", "launches", (int)o->launches, "submit_us",
+                     1e6 * o->submit, "empty_us", 1e6 * o->empty, "launch_us", launches);
+}
+
+/* The whole result as text; NULL: no memory. The caller frees it with free. */
+static char *as_json(vkd_ctx *ctx, const report *out, vkd_device *device) {
+    json_t *all = bench_describe(ctx, device);
+    json_object_set_new(all, "ceiling_gflops", json_real(out->gflops));
+    json_object_set_new(all, "ceiling_gbytes", json_real(out->gbytes));
+    json_object_set_new(all, "host", host_json(&out->overhead));
+    json_object_set(all, "rows", out->rows);
+    char *text = json_dumps(all, JSON_INDENT(2));
+    json_decref(all);
+    return text;
+}
+
+static void print_table(const report *out, vkd_device *device) {
     printf("%s\nceiling: %.1f GFLOP/s multiply-add, %.1f GB/s copy of 64 MiB (read + written)\n",
            vkd_device_name(device), out->gflops, out->gbytes);
-    printf("host: %.1f us to submit a step of %u launches, %.1f us for an empty submit\n\n",
+    printf("host: %.1f us to submit a step of %u launches, %.1f us for an empty submit\n",
            1e6 * out->overhead.submit, (unsigned)out->overhead.launches, 1e6 * out->overhead.empty);
+    cli_overhead_print(&out->overhead, stdout);
+    putchar('\n');
     cli_table_print(&out->table, stdout);
+}
+
+static vkd_result show(vkd_ctx *ctx, vkd_device *device, const bench_options *o,
+                       const report *out) {
+    char *text = as_json(ctx, out, device);
+    if (!text) return vkd__fail(ctx, VKD_E_MEMORY, "out of memory");
+    const vkd__bytes parts[] = {{text, strlen(text)}, {"\n", 1}};
+    vkd_result r = VKD_OK;
+    if (o->out) r = vkd__write_file(ctx, o->out, parts, VKD_COUNT(parts));
+    if (o->json)
+        puts(text);
+    else
+        print_table(out, device);
+    if (!r && o->out && !o->json) printf("\nas JSON: %s\n", o->out);
+    free(text);
+    return r;
+}
+
+static vkd_result measure_and_show(vkd_ctx *ctx, vkd_device *device, const bench_options *o) {
+    report out = {.table = {.ctx = ctx, .columns = 5}, .rows = json_array()};
+    cli_table_row(&out.table,
+                  (const char *const[]){"kernel and shape", "ms", "GFLOP/s", "GB/s", "of ceiling"});
+    vkd_result r = measure_all(ctx, device, o, &out);
+    if (!r) r = show(ctx, device, o, &out);
+    cli_table_term(&out.table);
+    json_decref(out.rows);
+    return r;
 }
 
 static vkd_result run(vkd_ctx *ctx, int count, char **words) {
@@ -207,19 +177,12 @@ static vkd_result run(vkd_ctx *ctx, int count, char **words) {
     vkd_result r = cli_parse(ctx, options, VKD_COUNT(options), &o, &rest, count, words);
     if (!r && rest.count) r = vkd__fail(ctx, VKD_E_ARGUMENT, "bench takes no '%s'", rest.v[0]);
     if (!r && !o.runs) r = vkd__fail(ctx, VKD_E_ARGUMENT, "--runs must be at least 1");
+    if (!r && o.serve && (o.json || o.out))
+        r = vkd__fail(ctx, VKD_E_ARGUMENT, "--serve answers line by line: no --json, no --out");
     vkd_device *device = NULL;
-    if (!r) r = cli_open_device(ctx, o.device, &device);
+    if (!r) r = cli_open_tuned(ctx, o.device, o.tune, &device);
     if (r) return r;
-    report out = {.table = {.ctx = ctx, .columns = 5}, .json = o.json ? json_array() : NULL};
-    cli_table_row(&out.table,
-                  (const char *const[]){"kernel and shape", "ms", "GFLOP/s", "GB/s", "of ceiling"});
-    r = vkd__ceiling_flops(ctx, device, &out.gflops);
-    if (!r) r = vkd__ceiling_copy(ctx, device, 128u << 20, &out.gbytes);
-    if (!r) r = cli_overhead_measure(ctx, device, &out.overhead);
-    if (!r) r = measure_all(ctx, device, &o, &out);
-    if (!r) print_report(&out, device);
-    cli_table_term(&out.table);
-    json_decref(out.json);
+    r = o.serve ? bench_serve(ctx, device, o.only) : measure_and_show(ctx, device, &o);
     vkd_device_close(device);
     return r;
 }
@@ -229,12 +192,17 @@ const cli_command cli_bench = {
     .arguments = "[OPTIONS]",
     .summary = "GFLOP/s and GB/s of each kernel, as a share of the device's ceiling",
     .help =
-        "Measures the device's ceiling (multiply-adds, and a 64 MiB copy), then each kernel at "
-        "shapes\n"
-        "that training uses: the median over several steps by the device's own clock. A row with\n"
+        "Measures the device's ceiling (multiply-adds, and a 64 MiB copy), then each kernel, and\n"
+        "whole training steps, at shapes that training uses: the median over several steps by\n"
+        "the device's own clock. A row with\n"
         "arithmetic is compared with the multiply-add ceiling, the others with a copy of as many\n"
         "bytes: what fits into a cache is copied faster than what does not. And the\n"
-        "host's time to submit a recorded step, beside that of an empty submit (medians of 201).",
+        "host's time to submit a recorded step, beside that of an empty submit (medians of 201).\n"
+        "\n"
+        "--serve is for programs that time rows in turn with something else. The first line out\n"
+        "describes device and rows; then each line in, ROW STEPS, runs so many steps of a row and\n"
+        "answers the seconds of one by the host's clock; ROW 0 makes a row ready and answers the\n"
+        "ceilings as they are now.",
     .run = run,
     .options = get_options,
     .quiet = true,

@@ -71,7 +71,18 @@ void cli_table_print(const cli_table *t, FILE *out);
 void cli_table_markdown(const cli_table *t, FILE *out);
 void cli_table_term(cli_table *t);
 
-/* Opens the device that --device or VKD_DEVICE names. */
+/* The row of a command that opens a device for work; `struct_` has a `const char *tune`. */
+#define CLI_TUNE(struct_)                                                                          \
+    {                                                                                              \
+        "--tune", CLI_TEXT, offsetof(struct_, tune), "MODE",                                       \
+            "off, quick or full: time workgroups and tiles at first use (quick)"                   \
+    }
+/* The mode that --tune gives, else VKD_TUNE, else quick. Errors: VKD_E_ARGUMENT. */
+vkd_result cli_tune_mode(vkd_ctx *ctx, const char *tune, vkd_tune *out);
+
+/* Opens the device that --device or VKD_DEVICE names, with the table's sizes. */
 vkd_result cli_open_device(vkd_ctx *ctx, const char *choice, vkd_device **out);
+/* The same for work: with the sizes that `tune`, as --tune gives it or NULL, asks for. */
+vkd_result cli_open_tuned(vkd_ctx *ctx, const char *choice, const char *tune, vkd_device **out);
 
 #endif

@@ -4,14 +4,19 @@
 #include <stdlib.h>
 
 #include "base/platform.h"
+#include "check/tune.h"
 #include "cli/cli.h"
+#include "cli/doctor_tune.h"
 #include "gpu/report.h"
 
 typedef struct doctor_options {
+    const char *tune;
     bool json;
 } doctor_options;
 
 static const cli_option options[] = {
+    {"--tune", CLI_TEXT, offsetof(doctor_options, tune), "MODE",
+     "quick or full: time workgroups and tiles now, unless that was done"},
     {"--json", CLI_FLAG, offsetof(doctor_options, json), NULL, "as JSON"},
 };
 
@@ -23,10 +28,11 @@ static const cli_option *get_options(size_t *count) {
 static const struct {
     const char *name, *what;
 } variables[] = {
-    {"VKD_DEVICE", "the device: index, part of its name, or amd, intel, nvidia, cpu"},
+    {"VKD_DEVICE", "the device: index, part of its name, or amd, intel, nvidia, gpu, cpu"},
     {"VKD_DISABLE", "features to leave unused, with commas between: subgroup,cache"},
     {"VKD_KERNELS", "tile or direct, against the device's own choice"},
     {"VKD_CHECK", "1: every op beside its reference, stops at the first difference"},
+    {"VKD_TUNE", "off, quick or full, where --tune is not given"},
     {"LP_NUM_THREADS", "threads of the CPU driver lavapipe"},
     {"VK_DRIVER_FILES", "the drivers that the Vulkan loader looks at"},
     {"VK_ICD_FILENAMES", "the same for older loaders"},
@@ -42,21 +48,31 @@ typedef struct findings {
     char problem[1024];               /* its words */
     char cache[1024];                 /* "" when the device keeps none */
     bool validation;
+    vkd__tuning tuning; /* of the chosen one, as the cache has it */
+    bool tuned;
+    char why[64]; /* the cache is not believed; "" also when there is none */
 } findings;
 
-static void examine(vkd_ctx *ctx, findings *f) {
+static void look_at_sizes(vkd_device *device, findings *f) {
+    const char *why = "";
+    f->tuned = vkd__tuning_load(device, &f->tuning, &why);
+    snprintf(f->why, sizeof f->why, "%s", f->tuned ? "" : why);
+}
+
+static void examine(vkd_ctx *ctx, const char *tune, findings *f) {
     vkd_device *device = NULL;
     f->result = vkd__device_reports(ctx, &f->devices, &f->count);
     for (uint32_t i = 0; i < f->count; i++)
         if (f->devices[i].chosen) f->chosen = &f->devices[i];
     f->validation = vkd__validation_available();
-    if (!f->result) f->result = cli_open_device(ctx, NULL, &device);
+    if (!f->result) f->result = cli_open_tuned(ctx, NULL, tune ? tune : "off", &device);
     if (f->result) {
         snprintf(f->problem, sizeof f->problem, "%s", vkd_ctx_error(ctx));
         return;
     }
     const char *path = vkd__device_cache_path(device);
     snprintf(f->cache, sizeof f->cache, "%s", path ? path : "");
+    look_at_sizes(device, f);
     vkd_device_close(device);
 }
 
@@ -91,13 +107,13 @@ static void print_devices(vkd_ctx *ctx, const findings *f) {
 static void print_chosen(vkd_ctx *ctx, const findings *f) {
     const vkd__device_report *d = f->chosen;
     const vkd_profile *p = &d->profile;
+    const vkd__tile *large = &p->tile[VKD__MATMUL_LARGE];
     printf("\nchosen: %s (%s)\n", d->name, why_chosen(f));
     if (d->missing) return;
     printf("kernels: %s, subgroups of %u, workgroups of %u (rows) and %u (elements), matmul tiles "
            "%u x %u x %u\n",
            p->direct ? "direct" : "tile", (unsigned)p->subgroup, (unsigned)p->row_workgroup,
-           (unsigned)p->flat_workgroup, (unsigned)p->tile_m, (unsigned)p->tile_n,
-           (unsigned)p->tile_k);
+           (unsigned)p->flat_workgroup, (unsigned)large->m, (unsigned)large->n, (unsigned)large->k);
     printf("limits: %u invocations, %u KiB shared, bindings of %llu MiB, allocations of %llu MiB\n",
            (unsigned)p->max_invocations, (unsigned)p->max_shared / 1024,
            (unsigned long long)(p->max_binding >> 20),
@@ -122,6 +138,7 @@ static void print_text(vkd_ctx *ctx, const findings *f) {
     if (f->count) putchar('\n');
     if (!f->result) printf("the device opens\n");
     if (!f->result) printf("pipeline cache: %s\n", f->cache[0] ? f->cache : "none");
+    if (!f->result) cli_tuning_print(ctx, f->tuned ? &f->tuning : NULL, f->why);
     printf("validation layers: %s\n",
            f->validation ? "installed"
                          : "not installed (Debian and Ubuntu: vulkan-validationlayers); only "
@@ -163,13 +180,14 @@ static json_t *device_json(uint32_t index, const vkd__device_report *d) {
         return out;
     }
     const vkd_profile *p = &d->profile;
+    const vkd__tile *large = &p->tile[VKD__MATMUL_LARGE];
     json_object_set_new(out, "features", features_json(d));
     json_object_set_new(
         out, "profile",
         json_pack("{s:s, s:i, s:i, s:i, s:[i, i, i], s:i, s:i, s:I, s:I, s:f, s:f, s:f}", "kernels",
                   p->direct ? "direct" : "tile", "subgroup", (int)p->subgroup, "row_workgroup",
                   (int)p->row_workgroup, "flat_workgroup", (int)p->flat_workgroup, "tile",
-                  (int)p->tile_m, (int)p->tile_n, (int)p->tile_k, "max_invocations",
+                  (int)large->m, (int)large->n, (int)large->k, "max_invocations",
                   (int)p->max_invocations, "max_shared", (int)p->max_shared, "max_binding",
                   (json_int_t)p->max_binding, "max_allocation", (json_int_t)p->max_allocation,
                   "gflops", p->gflops, "gbytes", p->gbytes, "launch_seconds", p->launch_seconds));
@@ -185,9 +203,10 @@ static void print_json(const findings *f) {
         json_object_set_new(environment, variables[i].name,
                             value ? json_string(value) : json_null());
     }
-    json_t *all = json_pack("{s:o, s:s?, s:s?, s:s?, s:b, s:o}", "devices", devices, "chosen",
+    json_t *all = json_pack("{s:o, s:s?, s:s?, s:s?, s:o, s:b, s:o}", "devices", devices, "chosen",
                             f->chosen ? f->chosen->name : NULL, "problem",
                             f->result ? f->problem : NULL, "cache", f->cache[0] ? f->cache : NULL,
+                            "sizes", cli_tuning_json(f->tuned ? &f->tuning : NULL),
                             "validation_layers", f->validation, "environment", environment);
     json_dumpf(all, stdout, JSON_INDENT(2));
     putchar('\n');
@@ -200,14 +219,17 @@ static vkd_result run(vkd_ctx *ctx, int count, char **words) {
     vkd_result r = cli_parse(ctx, options, VKD_COUNT(options), &o, &rest, count, words);
     if (!r && rest.count) r = vkd__fail(ctx, VKD_E_ARGUMENT, "doctor takes no '%s'", rest.v[0]);
     if (r) return r;
-    findings f = {0};
-    examine(ctx, &f);
+    findings *f = vkd__alloc(ctx, 1, sizeof *f);
+    if (!f) return VKD_E_MEMORY;
+    examine(ctx, o.tune, f);
     if (o.json)
-        print_json(&f);
+        print_json(f);
     else
-        print_text(ctx, &f);
-    vkd__free(ctx, f.devices);
-    return f.result ? vkd__fail(ctx, f.result, "%s", f.problem) : VKD_OK;
+        print_text(ctx, f);
+    vkd__free(ctx, f->devices);
+    r = f->result ? vkd__fail(ctx, f->result, "%s", f->problem) : VKD_OK;
+    vkd__free(ctx, f);
+    return r;
 }
 
 const cli_command cli_doctor = {

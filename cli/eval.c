@@ -10,7 +10,7 @@
 
 typedef struct eval_options {
     cli_words sets;
-    const char *teacher, *recipe, *data, *device;
+    const char *teacher, *recipe, *data, *device, *tune;
     uint32_t batch;
     bool json;
 } eval_options;
@@ -24,6 +24,7 @@ static const cli_option options[] = {
      "data.test_count=1000, or any value of the recipe"},
     {"--batch", CLI_U32, offsetof(eval_options, batch), "N", "samples of a step (500)"},
     {"--device", CLI_TEXT, offsetof(eval_options, device), "D", "which device"},
+    CLI_TUNE(eval_options),
     {"--json", CLI_FLAG, offsetof(eval_options, json), NULL, "as JSON"},
 };
 
@@ -184,7 +185,7 @@ static vkd_result evaluate(vkd_ctx *ctx, const char *model, const eval_options *
     answers all[2] = {{.path = model}, {.path = o->teacher}};
     const uint32_t count = o->teacher ? 2 : 1;
     vkd_device *device = NULL;
-    vkd_result r = cli_open_device(ctx, o->device, &device);
+    vkd_result r = cli_open_tuned(ctx, o->device, o->tune, &device);
     for (uint32_t i = 0; i < count && !r; i++)
         r = ask(ctx, device, o, data, &all[i]);
     if (!r) {

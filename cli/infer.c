@@ -7,7 +7,7 @@
 #include "train/predict.h"
 
 typedef struct infer_options {
-    const char *in, *out, *taps, *device;
+    const char *in, *out, *taps, *device, *tune;
     uint32_t batch;
 } infer_options;
 
@@ -18,6 +18,7 @@ static const cli_option options[] = {
      "write these of the model's inner tensors too"},
     {"--batch", CLI_U32, offsetof(infer_options, batch), "N", "samples of a step (256)"},
     {"--device", CLI_TEXT, offsetof(infer_options, device), "D", "which device"},
+    CLI_TUNE(infer_options),
 };
 
 static const cli_option *get_options(size_t *count) {
@@ -105,7 +106,7 @@ static vkd_result infer(vkd_ctx *ctx, const char *model, const infer_options *o,
     const uint32_t count = samples->shape.dim[0];
     vkd_device *device = NULL;
     vkd__predictor p = {0};
-    vkd_result r = cli_open_device(ctx, o->device, &device);
+    vkd_result r = cli_open_tuned(ctx, o->device, o->tune, &device);
     if (!r)
         r = vkd__predictor_create(
             ctx, device,

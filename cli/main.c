@@ -53,7 +53,7 @@ static void print_usage(FILE *out) {
         fprintf(out, "  %-9s %s\n", commands[i]->name, commands[i]->summary);
     fprintf(out,
             "\n`vkdistill COMMAND --help` says more. The device is chosen by --device or by the\n"
-            "variable VKD_DEVICE: an index, part of its name, or amd, intel, nvidia, cpu.\n");
+            "variable VKD_DEVICE: an index, part of its name, or amd, intel, nvidia, gpu, cpu.\n");
     print_exit_codes(out);
 }
 

@@ -78,3 +78,32 @@ vkd_result cli_parse(vkd_ctx *ctx, const cli_option *options, size_t count, void
 vkd_result cli_open_device(vkd_ctx *ctx, const char *choice, vkd_device **out) {
     return vkd_device_open(ctx, &(vkd_device_desc){.choice = choice}, out);
 }
+
+vkd_result cli_tune_mode(vkd_ctx *ctx, const char *tune, vkd_tune *out) {
+    static const char *const words[] = {"off", "quick", "full"};
+    static const vkd_tune modes[] = {VKD_TUNE_OFF, VKD_TUNE_QUICK, VKD_TUNE_FULL};
+    const char *what = "--tune";
+    if (!tune) {
+        tune = getenv(what = "VKD_TUNE");
+        if (!tune || !*tune) tune = "quick";
+    }
+    for (size_t i = 0; i < VKD_COUNT(words); i++) {
+        if (strcmp(tune, words[i]) != 0) continue;
+        *out = modes[i];
+        return VKD_OK;
+    }
+    return vkd__fail(ctx, VKD_E_ARGUMENT, "%s is '%s', must be off, quick or full", what, tune);
+}
+
+vkd_result cli_open_tuned(vkd_ctx *ctx, const char *choice, const char *tune, vkd_device **out) {
+    vkd_tune mode = VKD_TUNE_OFF;
+    *out = NULL;
+    vkd_result r = cli_tune_mode(ctx, tune, &mode);
+    if (!r) r = cli_open_device(ctx, choice, out);
+    if (!r && mode) r = vkd_device_tune(*out, mode);
+    if (r) {
+        vkd_device_close(*out);
+        *out = NULL;
+    }
+    return r;
+}

@@ -10,7 +10,7 @@
 
 typedef struct run_options {
     cli_words sets;
-    const char *device, *out;
+    const char *device, *out, *tune;
     uint32_t seeds;
     bool resume, force, json, markdown, print, profile;
 } run_options;
@@ -19,7 +19,8 @@ static const cli_option options[] = {
     {"--set", CLI_MORE, offsetof(run_options, sets), "A.B=V",
      "replace a value of the recipe; may be given again"},
     {"--device", CLI_TEXT, offsetof(run_options, device), "D",
-     "index, part of the name, or amd, intel, nvidia, cpu"},
+     "index, part of the name, or amd, intel, nvidia, gpu, cpu"},
+    CLI_TUNE(run_options),
     {"--out", CLI_TEXT, offsetof(run_options, out), "DIR",
      "the run's folder; default runs/<name of the recipe>"},
     {"--seeds", CLI_U32, offsetof(run_options, seeds), "N",
@@ -184,7 +185,7 @@ static vkd_result execute(vkd_ctx *ctx, const vkd_recipe *recipe, const run_opti
                                .user = &w};
     vkd_device *device = NULL;
     vkd_run *run = NULL;
-    vkd_result r = cli_open_device(ctx, o->device, &device);
+    vkd_result r = cli_open_tuned(ctx, o->device, o->tune, &device);
     if (!r)
         vkd__log(ctx, VKD_LOG_INFO, "%s on %s, into %s", vkd_recipe_name(recipe),
                  vkd_device_name(device), folder);

@@ -12,12 +12,13 @@
 #include "ops/op.h"
 
 typedef struct selftest_options {
-    const char *device, *only;
+    const char *device, *only, *tune;
     bool validate, json;
 } selftest_options;
 
 static const cli_option options[] = {
     {"--device", CLI_TEXT, offsetof(selftest_options, device), "D", "which device"},
+    CLI_TUNE(selftest_options),
     {"--only", CLI_TEXT, offsetof(selftest_options, only), "WORD",
      "ops and losses whose name holds this"},
     {"--validate", CLI_FLAG, offsetof(selftest_options, validate), NULL,
@@ -319,8 +320,12 @@ static vkd_result run(vkd_ctx *ctx, int count, char **words) {
     if (r) return r;
     *t = (selftest){.ctx = ctx, .only = o.only, .table = {.ctx = ctx, .columns = 6}};
     vkd__catch_signals();
-    r = vkd_device_open(ctx, &(vkd_device_desc){.choice = o.device, .validate = o.validate},
-                        &t->device);
+    vkd_tune mode = VKD_TUNE_OFF;
+    r = cli_tune_mode(ctx, o.tune, &mode);
+    if (!r)
+        r = vkd_device_open(ctx, &(vkd_device_desc){.choice = o.device, .validate = o.validate},
+                            &t->device);
+    if (!r) r = vkd_device_tune(t->device, mode);
     if (!r) r = test_device(t, &o);
     vkd_device_close(t->device);
     vkd__free(ctx, t);

@@ -110,7 +110,10 @@ static vkd_tensor linear(vkd_graph *g, const vkd__model_io *io, const config *c,
     const vkd_tensor w = param(g, io->group, "fc", index, "weight", VKD_SHAPE(out, in), &weight);
     const vkd_tensor b = param(g, io->group, "fc", index, "bias", VKD_SHAPE(out), &bias);
     return vkd_matmul(g, x, w,
-                      &(vkd_matmul_desc){.transpose_b = true, .bias = b, .activation = activation});
+                      &(vkd_matmul_desc){.transpose_b = true,
+                                         .bias = b,
+                                         .activation = activation,
+                                         .f32_result = index == c->hidden.count});
 }
 
 static vkd_tensor activate(vkd_graph *g, vkd_tensor x, vkd_activation activation) {

@@ -26,7 +26,7 @@ void main() {
     if (factor == 0.0) return;
     const vec4 correction = LOAD4(bias, 0u);
     const float rate1 = rate / correction.x, root2 = sqrt(correction.y);
-    const uint stride = gl_NumWorkGroups.x * LOCAL_X;
+    const uint stride = GROUPS_X * LOCAL_X;
     for (uint i = gl_GlobalInvocationID.x; i < p.count / 4u; i += stride) {
         const vec4 g = LOAD4(gradient, i) * factor;
         vec4 at = NOW4(w, i);

@@ -60,9 +60,9 @@ void single(uint i) {
 void main() {
     if (ALIGNED != 0u) {
         const uint samples = p.count / p.sample_size;
-        for (uint b = gl_WorkGroupID.x; b < samples; b += gl_NumWorkGroups.x) aligned_sample(b);
+        for (uint b = gl_WorkGroupID.x; b < samples; b += GROUPS_X) aligned_sample(b);
     } else {
-        const uint stride = gl_NumWorkGroups.x * LOCAL_X;
+        const uint stride = GROUPS_X * LOCAL_X;
         for (uint i = gl_GlobalInvocationID.x; i < (p.count + 3u) / 4u; i += stride) {
             for (uint k = 4u * i; k < min(4u * i + 4u, p.count); k++) single(k);
         }

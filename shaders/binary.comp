@@ -33,7 +33,7 @@ vec4 combine(vec4 u, vec4 v) {
 }
 
 void main() {
-    const uint stride = gl_NumWorkGroups.x * LOCAL_X;
+    const uint stride = GROUPS_X * LOCAL_X;
     for (uint i = gl_GlobalInvocationID.x; i < (p.count + 3u) / 4u; i += stride) {
         uvec2 at = strided_seek(4u * i);
         vec4 u = vec4(0.0), v = vec4(0.0);

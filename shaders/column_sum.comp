@@ -16,7 +16,7 @@ VKD_OUT(1, dgamma); // (D)
 VKD_OUT(2, dbeta);  // (D)
 
 void main() {
-    const uint quads = (p.D + 3u) / 4u, stride = gl_NumWorkGroups.x * LOCAL_X;
+    const uint quads = (p.D + 3u) / 4u, stride = GROUPS_X * LOCAL_X;
     for (uint q = gl_GlobalInvocationID.x; q < quads; q += stride) {
         vec4 a = vec4(0.0), b = vec4(0.0);
         for (uint block = 0u; block < p.blocks; block++) {

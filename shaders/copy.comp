@@ -29,7 +29,7 @@ VKD_OUT(1, y); // elements at offset_b + the strides of b
 #include "lib/strided.glsl"
 
 void main() {
-    const uint stride = gl_NumWorkGroups.x * LOCAL_X;
+    const uint stride = GROUPS_X * LOCAL_X;
     for (uint i = gl_GlobalInvocationID.x; i < (p.count + 3u) / 4u; i += stride) {
         uvec2 at = strided_seek(4u * i);
         const uint left = min(p.count - 4u * i, 4u);

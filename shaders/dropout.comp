@@ -18,7 +18,7 @@ VKD_IN_INT(1, step_now); // ()
 VKD_OUT(2, y);           // (count)
 
 void main() {
-    const uint stride = gl_NumWorkGroups.x * LOCAL_X;
+    const uint stride = GROUPS_X * LOCAL_X;
     for (uint i = gl_GlobalInvocationID.x; i < (p.count + 3u) / 4u; i += stride) {
         const vec4 u =
             philox_uniform(philox(p.seed, p.stream, uint(step_now[0]), p.first / 4u + i));

@@ -17,7 +17,7 @@ VKD_IN(2, decay);          // ()
 
 void main() {
     const float keep = LOAD1(decay, 0u);
-    const uint stride = gl_NumWorkGroups.x * LOCAL_X;
+    const uint stride = GROUPS_X * LOCAL_X;
     for (uint i = gl_GlobalInvocationID.x; i < p.count / 4u; i += stride)
         average[i] = keep * NOW4(average, i) + (1.0 - keep) * LOAD4(source, i);
 }

@@ -13,6 +13,6 @@ layout(push_constant) uniform Params { vkd_fill_params p; };
 VKD_OUT(0, y);
 
 void main() {
-    const uint stride = gl_NumWorkGroups.x * LOCAL_X;
+    const uint stride = GROUPS_X * LOCAL_X;
     for (uint i = gl_GlobalInvocationID.x; i < (p.count + 3u) / 4u; i += stride) y[i] = vec4(p.value);
 }

@@ -37,7 +37,7 @@ uint next_after(uint n, int index) {
 }
 
 void main() {
-    const uint stride = gl_NumWorkGroups.x * LOCAL_X;
+    const uint stride = GROUPS_X * LOCAL_X;
     for (uint n = gl_GlobalInvocationID.x; n < p.N; n += stride) {
         const int index = indices[n >> 2][n & 3u];
         links[n] = next_after(n, index) | (seen_before(n, index) ? 0x80000000u : 0u);

@@ -17,7 +17,7 @@ VKD_OUT(3, partial); // (blocks, 2, D rounded up to a multiple of four)
 
 void main() {
     const uint quads = (p.D + 3u) / 4u, blocks = (p.N + p.block - 1u) / p.block;
-    const uint stride = gl_NumWorkGroups.x * LOCAL_X;
+    const uint stride = GROUPS_X * LOCAL_X;
     for (uint i = gl_GlobalInvocationID.x; i < blocks * quads; i += stride) {
         const uint block = i / quads, q = i % quads;
         vec4 dgamma = vec4(0.0), dbeta = vec4(0.0);

@@ -1,16 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
-// C[b] = act(A[b] B[b] + bias) (+ C[b]), C (M,N) row-major: the kernel for GPUs.
+// C[b] = act(A[b] B[b] + bias + residual) (+ C[b]), C (M,N) row-major: the kernel for GPUs.
 // A workgroup computes a TILE_M x TILE_N tile of C. It walks K in steps of TILE_K through shared memory,
 // where both operands lie k by k; an invocation owns THREAD_M x THREAD_N elements, in quads that lie
 // apart so that neighbours read neighbouring words. The sum over K runs in order: results repeat.
+// Split-k: p.splits workgroups share a tile, each sums p.chunk of K, and C holds their sums one behind the
+// other, all items of one split and then the next; matmul_finish adds them up.
+// With VKD_SUM it also sums one operand over K: the gradient of a bias beside that of the weight.
 #version 450
+//! sum -DVKD_SUM
+//! half -DVKD_HALF
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_control_flow_attributes : require
 #define VKD_GLSL
 #include "params.h"
 #include "lib/io.glsl"
 
-// The host sets LOCAL_X = (TILE_M / THREAD_M) * (TILE_N / THREAD_N). All five sizes are multiples of four.
+// The host sets LOCAL_X = (TILE_M / THREAD_M) * (TILE_N / THREAD_N). vkd__tile_fits says what the sizes
+// keep to, so that each invocation moves whole quads, and as many as any other.
 layout(local_size_x_id = 0) in;
 layout(constant_id = 0) const uint LOCAL_X = 64;
 layout(constant_id = 3) const uint TILE_M = 32;
@@ -26,133 +32,177 @@ layout(constant_id = 13) const uint ACCUMULATE = 0;
 layout(constant_id = 14) const uint A_SHIFTED = 0;
 layout(constant_id = 15) const uint B_SHIFTED = 0;
 layout(constant_id = 16) const uint C_SHIFTED = 0;
+// 1 where tiles end where the matrix does: nothing is tested along that side.
+layout(constant_id = 17) const uint M_WHOLE = 0;
+layout(constant_id = 18) const uint N_WHOLE = 0;
+layout(constant_id = 19) const uint K_WHOLE = 0;
+layout(constant_id = 20) const uint HAS_RESIDUAL = 0;
+#ifdef VKD_SUM
+layout(constant_id = 21) const uint SUM = 1; // 1: TN, and A is summed over K; 2: NN or TN, and B is
+#endif
 
 #include "lib/activation.glsl"
 
 layout(push_constant) uniform Params { vkd_matmul_params p; };
-VKD_IN(0, a);    // (M,K) or (K,row_a), batch items stride_a apart
-VKD_IN(1, b);    // (K,N) or (N,K)
-VKD_IN(2, bias); // (N)
-VKD_INOUT(3, c); // (M,N)
+VKD_IN_X(0, a);      // (M,K) or (K,row_a), batch items stride_a apart
+VKD_IN_X(1, b);      // (K,N) or (N,K)
+VKD_IN(2, bias);     // (N)
+VKD_INOUT(3, c);     // (M,N), with splits (splits,batch,M,N)
+VKD_IN(4, residual); // as C
+#ifdef VKD_SUM
+VKD_OUT(5, sums); // (M) or (N), with splits (splits,M) or (splits,N)
+#endif
+
+#ifdef VKD_HALF
+layout(constant_id = 26) const uint C_HALF = 0; // C has 16 bits, in whole quads, and is bound as c16
+layout(set = 0, binding = 3, std430) buffer c16_buffer { uvec2 c16[]; };
+#endif
+
+void store_quad(uint i, vec4 v) {
+#ifdef VKD_HALF
+    if (C_HALF != 0u) {
+        c16[i] = pack4(v);
+        return;
+    }
+#endif
+    c[i] = ACCUMULATE != 0u ? v + c[i] : v;
+}
 
 const uint NT = 1;
 const uint TN = 2;
 const bool A_K_CONTIGUOUS = LAYOUT != TN;
 const bool B_K_CONTIGUOUS = LAYOUT == NT;
 
-// One quad of padding a row spreads the transposing stores over the banks.
-const uint A_STRIDE = TILE_M / 4u + 1u;
-const uint B_STRIDE = TILE_N / 4u + 1u;
-shared vec4 a_tile[TILE_K * A_STRIDE]; // (TILE_K, TILE_M)
-shared vec4 b_tile[TILE_K * B_STRIDE]; // (TILE_K, TILE_N)
+// Row k of a tile begins at quad k * TILE / 4, plus one quad of padding for every TILE_K / 8 rows. TILE is
+// a multiple of 32 words, the number of banks, so only the padding spreads what lies in different rows:
+// - a transposing store (K contiguous in memory, 16-byte loads): invocation i stores float j of quad
+//   (m, kq) = (i / (TILE_K/4), i % (TILE_K/4)) at row 4 kq + j, so 32 of them reach TILE_K/4 rows that are
+//   four apart, and 128/TILE_K neighbouring m. Four rows of padding are 128/TILE_K words: as wide as those
+//   m, so all 32 banks are met once.
+// - the same, shifted: 32 floats along k, at most 32 rows. The padding shifts by quads, so there are eight
+//   places and two to four of them meet: the price of ragged rows.
+// - not transposing (M contiguous): neighbours store neighbouring quads or floats, no conflict.
+// - reads: one row, where invocations read neighbouring quads of B and few different ones of A, which
+//   the others share. No conflict.
+const uint PAD_ROWS = TILE_K / 8u;
+const uint A_ROW = TILE_M / 4u; // quads
+const uint B_ROW = TILE_N / 4u;
+shared vec4 a_tile[TILE_K * A_ROW + 8u]; // (TILE_K, TILE_M)
+shared vec4 b_tile[TILE_K * B_ROW + 8u]; // (TILE_K, TILE_N)
+uint a_row(uint k) {
+    return k * A_ROW + k / PAD_ROWS;
+}
+uint b_row(uint k) {
+    return k * B_ROW + k / PAD_ROWS;
+}
 
 // The next step's operands wait in registers while the current step computes. A shifted operand is
 // fetched float by float, so that neighbours still read neighbouring addresses.
-const uint A_QUADS = (TILE_M * TILE_K / 4u + LOCAL_X - 1u) / LOCAL_X;
-const uint B_QUADS = (TILE_N * TILE_K / 4u + LOCAL_X - 1u) / LOCAL_X;
+const uint A_QUADS = TILE_M * TILE_K / 4u / LOCAL_X;
+const uint B_QUADS = TILE_N * TILE_K / 4u / LOCAL_X;
 vec4 a_next[A_QUADS];
 vec4 b_next[B_QUADS];
 
-// Splits a number that counts along rows of `length` into (row, position).
-uvec2 split(uint i, uint length) {
-    return uvec2(i / length, i % length);
+// A tile of an operand in memory is lines: (TILE_M, TILE_K), or transposed (TILE_K, TILE_M). Where this
+// invocation's i-th quad lies in it: (line, position). LOCAL_X is a multiple of a line's quads, so the
+// position is the same for every i, and all addresses follow from the first.
+uvec2 quad_at(uint i, uint line) {
+    const uint quads = line / 4u;
+    return uvec2(gl_LocalInvocationID.x / quads + i * (LOCAL_X / quads),
+                 gl_LocalInvocationID.x % quads * 4u);
+}
+uvec2 float_at(uint i, uint line) {
+    const uint slot = i * LOCAL_X + gl_LocalInvocationID.x;
+    return uvec2(slot / line, slot % line);
 }
 
+const uint A_LINE = A_K_CONTIGUOUS ? TILE_K : TILE_M;
+const uint B_LINE = B_K_CONTIGUOUS ? TILE_K : TILE_N;
+const bool A_LINES_WHOLE = (A_K_CONTIGUOUS ? M_WHOLE : K_WHOLE) != 0u;
+const bool A_POSITIONS_WHOLE = (A_K_CONTIGUOUS ? K_WHOLE : M_WHOLE) != 0u;
+const bool B_LINES_WHOLE = (B_K_CONTIGUOUS ? N_WHOLE : K_WHOLE) != 0u;
+const bool B_POSITIONS_WHOLE = (B_K_CONTIGUOUS ? K_WHOLE : N_WHOLE) != 0u;
+
 void fetch_a(uint item, uint m0, uint k0) {
-    const uint line = A_K_CONTIGUOUS ? TILE_K : TILE_M;
     const uvec2 origin = A_K_CONTIGUOUS ? uvec2(m0, k0) : uvec2(k0, m0);
     const uvec2 size = A_K_CONTIGUOUS ? uvec2(p.M, p.K) : uvec2(p.K, p.M);
     const uint row = A_K_CONTIGUOUS ? p.K : p.row_a;
-    if (!A_K_CONTIGUOUS) item += p.first_a;
+    // What all invocations share is added up apart, where a scalar unit can.
+    const uint first = item * p.stride_a + (A_K_CONTIGUOUS ? 0u : p.first_a) + origin.x * row + origin.y;
     [[unroll]] for (uint i = 0u; i < A_QUADS; ++i) {
-        const uint slot = i * LOCAL_X + gl_LocalInvocationID.x;
-        vec4 v = vec4(0.0);
         if (A_SHIFTED == 0u) {
-            const uvec2 at = origin + split(slot, line / 4u) * uvec2(1u, 4u);
-            if (at.x < size.x && at.y < size.y) {
-                v = LOAD4(a, (item + at.x * row + at.y) >> 2);
-            }
+            const uvec2 at = quad_at(i, A_LINE), start = quad_at(0u, A_LINE);
+            const uint e = start.x * row + start.y + (first + (at.x - start.x) * row);
+            const bool inside = (A_LINES_WHOLE || origin.x + at.x < size.x) &&
+                                (A_POSITIONS_WHOLE || origin.y + at.y < size.y);
+            a_next[i] = vec4(0.0);
+            if (inside) a_next[i] = LOADX4(a, e >> 2);
         } else {
             [[unroll]] for (uint j = 0u; j < 4u; ++j) {
-                const uvec2 at = origin + split((i * 4u + j) * LOCAL_X + gl_LocalInvocationID.x, line);
-                const uint e = item + at.x * row + at.y;
-                if (at.x < size.x && at.y < size.y) {
-                    v[j] = LOAD1(a, e);
-                }
+                const uvec2 at = float_at(i * 4u + j, A_LINE);
+                const bool inside = (A_LINES_WHOLE || origin.x + at.x < size.x) &&
+                                    (A_POSITIONS_WHOLE || origin.y + at.y < size.y);
+                const uint e = first + at.x * row + at.y;
+                a_next[i][j] = 0.0;
+                if (inside) a_next[i][j] = LOADX1(a, e);
             }
         }
-        a_next[i] = v;
     }
 }
 
 void fetch_b(uint item, uint n0, uint k0) {
-    const uint line = B_K_CONTIGUOUS ? TILE_K : TILE_N;
     const uvec2 origin = B_K_CONTIGUOUS ? uvec2(n0, k0) : uvec2(k0, n0);
     const uvec2 size = B_K_CONTIGUOUS ? uvec2(p.N, p.K) : uvec2(p.K, p.N);
+    const uint row = size.y;
+    const uint first = item * p.stride_b + origin.x * row + origin.y;
     [[unroll]] for (uint i = 0u; i < B_QUADS; ++i) {
-        const uint slot = i * LOCAL_X + gl_LocalInvocationID.x;
-        vec4 v = vec4(0.0);
         if (B_SHIFTED == 0u) {
-            const uvec2 at = origin + split(slot, line / 4u) * uvec2(1u, 4u);
-            if (at.x < size.x && at.y < size.y) {
-                v = LOAD4(b, (item + at.x * size.y + at.y) >> 2);
-            }
+            const uvec2 at = quad_at(i, B_LINE), start = quad_at(0u, B_LINE);
+            const uint e = start.x * row + start.y + (first + (at.x - start.x) * row);
+            const bool inside = (B_LINES_WHOLE || origin.x + at.x < size.x) &&
+                                (B_POSITIONS_WHOLE || origin.y + at.y < size.y);
+            b_next[i] = vec4(0.0);
+            if (inside) b_next[i] = LOADX4(b, e >> 2);
         } else {
             [[unroll]] for (uint j = 0u; j < 4u; ++j) {
-                const uvec2 at = origin + split((i * 4u + j) * LOCAL_X + gl_LocalInvocationID.x, line);
-                const uint e = item + at.x * size.y + at.y;
-                if (at.x < size.x && at.y < size.y) {
-                    v[j] = LOAD1(b, e);
-                }
+                const uvec2 at = float_at(i * 4u + j, B_LINE);
+                const bool inside = (B_LINES_WHOLE || origin.x + at.x < size.x) &&
+                                    (B_POSITIONS_WHOLE || origin.y + at.y < size.y);
+                const uint e = first + at.x * row + at.y;
+                b_next[i][j] = 0.0;
+                if (inside) b_next[i][j] = LOADX1(b, e);
             }
         }
-        b_next[i] = v;
     }
 }
 
 void put_a() {
-    const uint line = A_K_CONTIGUOUS ? TILE_K : TILE_M;
     [[unroll]] for (uint i = 0u; i < A_QUADS; ++i) {
-        const uint slot = i * LOCAL_X + gl_LocalInvocationID.x;
+        const uvec2 quad = quad_at(i, A_LINE);
         if (A_SHIFTED == 0u && !A_K_CONTIGUOUS) {
-            const uvec2 at = split(slot, line / 4u);
-            if (at.x < TILE_K) {
-                a_tile[at.x * A_STRIDE + at.y] = a_next[i];
-            }
+            a_tile[a_row(quad.x) + quad.y / 4u] = a_next[i];
         } else {
             [[unroll]] for (uint j = 0u; j < 4u; ++j) {
-                const uvec2 at = A_SHIFTED == 0u
-                                     ? split(slot, line / 4u) * uvec2(1u, 4u) + uvec2(0u, j)
-                                     : split((i * 4u + j) * LOCAL_X + gl_LocalInvocationID.x, line);
+                const uvec2 at = A_SHIFTED == 0u ? quad + uvec2(0u, j) : float_at(i * 4u + j, A_LINE);
                 const uint k = A_K_CONTIGUOUS ? at.y : at.x;
                 const uint m = A_K_CONTIGUOUS ? at.x : at.y;
-                if (k < TILE_K && m < TILE_M) {
-                    a_tile[k * A_STRIDE + m / 4u][m % 4u] = a_next[i][j];
-                }
+                a_tile[a_row(k) + m / 4u][m % 4u] = a_next[i][j];
             }
         }
     }
 }
 
 void put_b() {
-    const uint line = B_K_CONTIGUOUS ? TILE_K : TILE_N;
     [[unroll]] for (uint i = 0u; i < B_QUADS; ++i) {
-        const uint slot = i * LOCAL_X + gl_LocalInvocationID.x;
+        const uvec2 quad = quad_at(i, B_LINE);
         if (B_SHIFTED == 0u && !B_K_CONTIGUOUS) {
-            const uvec2 at = split(slot, line / 4u);
-            if (at.x < TILE_K) {
-                b_tile[at.x * B_STRIDE + at.y] = b_next[i];
-            }
+            b_tile[b_row(quad.x) + quad.y / 4u] = b_next[i];
         } else {
             [[unroll]] for (uint j = 0u; j < 4u; ++j) {
-                const uvec2 at = B_SHIFTED == 0u
-                                     ? split(slot, line / 4u) * uvec2(1u, 4u) + uvec2(0u, j)
-                                     : split((i * 4u + j) * LOCAL_X + gl_LocalInvocationID.x, line);
+                const uvec2 at = B_SHIFTED == 0u ? quad + uvec2(0u, j) : float_at(i * 4u + j, B_LINE);
                 const uint k = B_K_CONTIGUOUS ? at.y : at.x;
                 const uint n = B_K_CONTIGUOUS ? at.x : at.y;
-                if (k < TILE_K && n < TILE_N) {
-                    b_tile[k * B_STRIDE + n / 4u][n % 4u] = b_next[i][j];
-                }
+                b_tile[b_row(k) + n / 4u][n % 4u] = b_next[i][j];
             }
         }
     }
@@ -164,25 +214,61 @@ const uint QUADS_M = THREAD_M / 4u;
 const uint QUADS_N = THREAD_N / 4u;
 vec4 acc[THREAD_M * QUADS_N];
 
+#ifdef VKD_SUM
+// Of the tiles that hold the same rows of A only the first sums them up (of B, columns). It reads
+// shared memory once more, a float for each invocation and k; the other workgroups do nothing.
+const uint SUM_TILE = SUM == 1u ? TILE_M : TILE_N;
+const uint SUM_FLOATS = (SUM_TILE + LOCAL_X - 1u) / LOCAL_X;
+float line_sum[SUM_FLOATS];
+
+void add_to_sums() {
+    [[unroll]] for (uint i = 0u; i < SUM_FLOATS; ++i) {
+        const uint x = i * LOCAL_X + gl_LocalInvocationID.x;
+        if (x >= SUM_TILE) continue;
+        for (uint k = 0u; k < TILE_K; ++k) {
+            line_sum[i] += SUM == 1u ? a_tile[a_row(k) + x / 4u][x % 4u] : b_tile[b_row(k) + x / 4u][x % 4u];
+        }
+    }
+}
+
+void store_sums(uint part, uint x0) {
+    const uint size = SUM == 1u ? p.M : p.N;
+    [[unroll]] for (uint i = 0u; i < SUM_FLOATS; ++i) {
+        const uint x = i * LOCAL_X + gl_LocalInvocationID.x;
+        if (x < SUM_TILE && x0 + x < size) STORE1(sums, part * size + x0 + x, line_sum[i]);
+    }
+}
+
+#endif
+
 void store_tile(uint item, uint m0, uint n0, uint tm, uint tn) {
     [[unroll]] for (uint q = 0u; q < QUADS_N; ++q) {
         const uint n = n0 + (q * THREADS_N + tn) * 4u;
-        if (n >= p.N) {
+        if (N_WHOLE == 0u && n >= p.N) {
             continue;
         }
         const vec4 shift = HAS_BIAS != 0u ? LOAD4(bias, n >> 2) : vec4(0.0);
         [[unroll]] for (uint i = 0u; i < THREAD_M; ++i) {
             const uint m = m0 + ((i / 4u) * THREADS_M + tm) * 4u + i % 4u;
-            if (m >= p.M) {
+            if (M_WHOLE == 0u && m >= p.M) {
                 continue;
             }
-            const uint e = item + m * p.N + n;
-            const vec4 v = act(ACTIVATION, acc[i * QUADS_N + q] + shift);
+            const uint e = item * p.stride_c + m * p.N + n;
+            vec4 v = acc[i * QUADS_N + q] + shift;
             if (C_SHIFTED == 0u) {
-                c[e >> 2] = ACCUMULATE != 0u ? v + c[e >> 2] : v;
+                if (HAS_RESIDUAL != 0u) v += LOAD4(residual, e >> 2);
+                v = act(ACTIVATION, v);
+                store_quad(e >> 2, v);
             } else {
+                const uint valid = N_WHOLE != 0u ? 4u : min(p.N - n, 4u);
+                if (HAS_RESIDUAL != 0u) {
+                    [[unroll]] for (uint j = 0u; j < 4u; ++j) {
+                        if (j < valid) v[j] += LOAD1(residual, e + j);
+                    }
+                }
+                v = act(ACTIVATION, v);
                 [[unroll]] for (uint j = 0u; j < 4u; ++j) {
-                    if (n + j < p.N) {
+                    if (j < valid) {
                         const float old = ACCUMULATE != 0u ? c[(e + j) >> 2][(e + j) & 3u] : 0.0;
                         STORE1(c, e + j, v[j] + old);
                     }
@@ -192,47 +278,67 @@ void store_tile(uint item, uint m0, uint n0, uint tm, uint tn) {
     }
 }
 
-void compute_tile(uint item, uint m0, uint n0) {
+// Four rows of the tile: all their reads are one address and constants.
+void multiply(uint a_at, uint b_at) {
+    [[unroll]] for (uint k = 0u; k < 4u; ++k) {
+        vec4 bq[QUADS_N];
+        [[unroll]] for (uint q = 0u; q < QUADS_N; ++q) {
+            bq[q] = b_tile[b_at + b_row(k) + q * THREADS_N];
+        }
+        [[unroll]] for (uint i = 0u; i < QUADS_M; ++i) {
+            const vec4 aq = a_tile[a_at + a_row(k) + i * THREADS_M];
+            [[unroll]] for (uint j = 0u; j < 4u; ++j) {
+                [[unroll]] for (uint q = 0u; q < QUADS_N; ++q) {
+                    acc[(i * 4u + j) * QUADS_N + q] += aq[j] * bq[q];
+                }
+            }
+        }
+    }
+}
+
+void compute_tile(uint item, uint part, uint m0, uint n0) {
     const uint tm = gl_LocalInvocationID.x / THREADS_N;
     const uint tn = gl_LocalInvocationID.x % THREADS_N;
     [[unroll]] for (uint i = 0u; i < THREAD_M * QUADS_N; ++i) {
         acc[i] = vec4(0.0);
     }
-    fetch_a(item * p.stride_a, m0, 0u);
-    fetch_b(item * p.stride_b, n0, 0u);
-    for (uint k0 = 0u; k0 < p.K; k0 += TILE_K) {
+#ifdef VKD_SUM
+    const bool sums_up = (SUM == 1u ? n0 : m0) == 0u;
+    [[unroll]] for (uint i = 0u; i < SUM_FLOATS; ++i) {
+        line_sum[i] = 0.0;
+    }
+#endif
+    const uint begin = part * p.chunk, end = min(begin + p.chunk, p.K);
+    fetch_a(item, m0, begin);
+    fetch_b(item, n0, begin);
+    for (uint k0 = begin; k0 < end; k0 += TILE_K) {
         barrier(); // everyone has read the previous step
         put_a();
         put_b();
         barrier();
-        if (k0 + TILE_K < p.K) {
-            fetch_a(item * p.stride_a, m0, k0 + TILE_K);
-            fetch_b(item * p.stride_b, n0, k0 + TILE_K);
+        if (k0 + TILE_K < end) {
+            fetch_a(item, m0, k0 + TILE_K);
+            fetch_b(item, n0, k0 + TILE_K);
         }
-        for (uint k = 0u; k < TILE_K; ++k) {
-            vec4 bq[QUADS_N];
-            [[unroll]] for (uint q = 0u; q < QUADS_N; ++q) {
-                bq[q] = b_tile[k * B_STRIDE + q * THREADS_N + tn];
-            }
-            [[unroll]] for (uint i = 0u; i < QUADS_M; ++i) {
-                const vec4 aq = a_tile[k * A_STRIDE + i * THREADS_M + tm];
-                [[unroll]] for (uint j = 0u; j < 4u; ++j) {
-                    [[unroll]] for (uint q = 0u; q < QUADS_N; ++q) {
-                        acc[(i * 4u + j) * QUADS_N + q] += aq[j] * bq[q];
-                    }
-                }
-            }
+        for (uint k = 0u; k < TILE_K; k += 4u) {
+            multiply(a_row(k) + tm, b_row(k) + tn);
         }
+#ifdef VKD_SUM
+        if (sums_up) add_to_sums();
+#endif
     }
-    store_tile(item * p.stride_c, m0, n0, tm, tn);
+    store_tile(part * p.batch + item, m0, n0, tm, tn);
+#ifdef VKD_SUM
+    if (sums_up) store_sums(part, SUM == 1u ? m0 : n0);
+#endif
 }
 
 // The loops let a grid that the device limits cover any number of tiles; they are uniform in a workgroup.
 void main() {
-    for (uint item = gl_WorkGroupID.z; item < p.batch; item += gl_NumWorkGroups.z) {
-        for (uint m0 = gl_WorkGroupID.y * TILE_M; m0 < p.M; m0 += gl_NumWorkGroups.y * TILE_M) {
-            for (uint n0 = gl_WorkGroupID.x * TILE_N; n0 < p.N; n0 += gl_NumWorkGroups.x * TILE_N) {
-                compute_tile(item, m0, n0);
+    for (uint z = gl_WorkGroupID.z; z < p.batch * p.splits; z += GROUPS_Z) {
+        for (uint m0 = gl_WorkGroupID.y * TILE_M; m0 < p.M; m0 += GROUPS_Y * TILE_M) {
+            for (uint n0 = gl_WorkGroupID.x * TILE_N; n0 < p.N; n0 += GROUPS_X * TILE_N) {
+                compute_tile(z % p.batch, z / p.batch, m0, n0);
             }
         }
     }

@@ -7,7 +7,13 @@
 //
 // With COL_LANES < LANES the subgroup falls into parts that share the columns and divide k: for narrow C.
 // The parts are added in a fixed order at the end, so results repeat bit for bit.
+//
+// Where four does not divide a row's length, rows begin 0 to 3 floats into a vec4: their phase. It
+// repeats every four rows, so with the length's residue as a constant most phases are constants too,
+// and what turns two vec4 into the wanted one is register renaming. A selection by a phase that is
+// only known at run time costs a third of the kernel's speed.
 #version 450
+//! half -DVKD_HALF
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_control_flow_attributes : require
 #extension GL_KHR_shader_subgroup_basic : require
@@ -29,7 +35,7 @@ layout(constant_id = 10) const uint LAYOUT = 0;   // NN: A (M,K), B (K,N); NT: B
 layout(constant_id = 11) const uint ACTIVATION = 0;
 layout(constant_id = 12) const uint HAS_BIAS = 0;
 layout(constant_id = 13) const uint ACCUMULATE = 0;
-// 1 where a row need not begin on a vec4: a row length or a batch stride that four does not divide.
+// Row length modulo four; 4 where an item of a batch need not begin on a vec4.
 layout(constant_id = 14) const uint A_SHIFTED = 0;
 layout(constant_id = 15) const uint B_SHIFTED = 0;
 layout(constant_id = 16) const uint C_SHIFTED = 0;
@@ -38,10 +44,24 @@ layout(constant_id = 17) const uint K_RAGGED = 0; // 1 unless LANES / COL_LANES 
 #include "lib/activation.glsl"
 
 layout(push_constant) uniform Params { vkd_matmul_params p; };
-VKD_IN(0, a);    // (M,K) or (K,row_a), batch items stride_a apart
-VKD_IN(1, b);    // (K,N) or (N,K)
+VKD_IN_X(0, a);    // (M,K) or (K,row_a), batch items stride_a apart
+VKD_IN_X(1, b);    // (K,N) or (N,K)
 VKD_IN(2, bias); // (N)
 VKD_INOUT(3, c); // (M,N)
+#ifdef VKD_HALF
+layout(constant_id = 26) const uint C_HALF = 0; // C is 16-bit, of whole quads; bound as `c16` then
+layout(set = 0, binding = 3, std430) buffer c16_buffer { uvec2 c16[]; };
+#endif
+
+void store_quad(uint i, vec4 v) {
+#ifdef VKD_HALF
+    if (C_HALF != 0u) {
+        c16[i] = pack4(v);
+        return;
+    }
+#endif
+    c[i] = ACCUMULATE != 0u ? v + c[i] : v;
+}
 
 const uint NT = 1;
 const uint TN = 2;
@@ -54,6 +74,14 @@ const uint ROW_GROUPS = (ROWS + COL_LANES - 1) / COL_LANES;
 // A where it is contiguous along m: the quads of the (KC, ROWS) block, dealt out to a part's lanes in turn.
 const uint MQ = ROWS / 4;
 const uint M_FETCHES = (KC * MQ + COL_LANES - 1) / COL_LANES;
+// A fetch takes M_LINES lines of that block. Dealt, they lie four lines apart: of one phase.
+const uint M_LINES = (COL_LANES + MQ - 1) / MQ;
+// The last vec4 of a line along k is the first of its next chunk. (Macros: glslang 11 makes invalid
+// SPIR-V of constants with &&.)
+#define M_DEALT                                                                                    \
+    (A_SHIFTED != 0u && COL_LANES % MQ == 0u && KC % (4u * M_LINES) == 0u && COL_LANES % (4u * M_LINES) == 0u)
+#define A_CARRIED (LAYOUT != TN && A_SHIFTED != 0u && PARTS == 1u)
+#define B_CARRIED (LAYOUT == NT && B_SHIFTED != 0u && PARTS == 1u)
 const uint A_VECS = LAYOUT == TN ? M_FETCHES : ROW_GROUPS * KQ;
 // How many vec4 hold one value for each of the KC values of k, a lane each.
 const uint K_VECS = (KC + COL_LANES - 1) / COL_LANES;
@@ -62,10 +90,17 @@ const uint K_VECS = (KC + COL_LANES - 1) / COL_LANES;
 uint a_last;
 uint b_last;
 vec4 fetch_a(uint i) {
-    return LOAD4(a, min(i, a_last));
+    return LOADX4(a, min(i, a_last));
 }
 vec4 fetch_b(uint i) {
-    return LOAD4(b, min(i, b_last));
+    return LOADX4(b, min(i, b_last));
+}
+
+const uint UNKNOWN = 4;
+
+// The phase of the row that begins at or before element e, `row` rows below one with phase 0.
+uint phase(uint shifted, uint row, uint e) {
+    return shifted == UNKNOWN ? e & 3u : (row * shifted) & 3u;
 }
 
 // The four floats that begin at float `start` (0 to 3) of lo, hi.
@@ -92,12 +127,40 @@ vec4 join(vec4 v, bool at_end, vec4 end, uint start) {
     return funnel(v, vec4(at_end ? end.x : right.x, at_end ? end.y : right.y, at_end ? end.z : right.z, 0.0), start);
 }
 
-// Selecting, where a product with zero would let a NaN through.
+// Masking, where a product with zero would let a NaN through; and not selecting, which costs more.
 vec4 keep(vec4 v, bool valid) {
-    return vec4(valid ? v.x : 0.0, valid ? v.y : 0.0, valid ? v.z : 0.0, valid ? v.w : 0.0);
+    return uintBitsToFloat(floatBitsToUint(v) & uvec4(valid ? ~0u : 0u));
 }
 vec4 keep_k(vec4 v, uint k) {
-    return vec4(k < p.K ? v.x : 0.0, k + 1u < p.K ? v.y : 0.0, k + 2u < p.K ? v.z : 0.0, k + 3u < p.K ? v.w : 0.0);
+    const uvec4 valid = uvec4(k < p.K ? ~0u : 0u, k + 1u < p.K ? ~0u : 0u, k + 2u < p.K ? ~0u : 0u,
+                              k + 3u < p.K ? ~0u : 0u);
+    return uintBitsToFloat(floatBitsToUint(v) & valid);
+}
+
+// Stores a lane's v, the elements of C from e on, of column n, where a row begins `start` floats into a
+// vec4: the lane stores the whole vec4 that holds v's first element, the begin of it from its left
+// neighbour's v. What is not whole, at both ends of the line, is stored float by float.
+void store_row(vec4 v, uint e, uint n, uint col, bool row, uint start) {
+    vec4 x = v;
+    if (start != 0u) {
+        x = funnel(shuffle4(v, (gl_SubgroupInvocationID + LANES - 1u) % LANES), v, 4u - start);
+    }
+    const uint i = e >> 2;
+    const bool whole = (start == 0u || col != 0u) && n + 3u - start < p.N;
+    if (row && whole) {
+        c[i] = ACCUMULATE != 0u ? x + c[i] : x;
+    }
+    [[unroll]] for (uint j = 0u; j < 4u; ++j) {
+        // Past a whole vec4, the line's last lane has the elements that no right neighbour stores.
+        const bool end = j < start && col == COL_LANES - 1u && whole;
+        const uint column = end ? n + 4u + j - start : n + j - start;
+        const bool mine = end || (!whole && (j >= start || col != 0u));
+        if (row && mine && column < p.N) {
+            const float value = end ? v[(4u + j - start) & 3u] : x[j];
+            const uint at = end ? i + 1u : i;
+            c[at][j] = ACCUMULATE != 0u ? value + c[at][j] : value;
+        }
+    }
 }
 
 void main() {
@@ -128,21 +191,37 @@ void main() {
         [[unroll]] for (uint r = 0u; r < ROWS; ++r) {
             sum[r] = vec4(0.0);
         }
+        vec4 a_carried[ROW_GROUPS];
+        if (A_CARRIED) {
+            [[unroll]] for (uint g = 0u; g < ROW_GROUPS; ++g) {
+                a_carried[g] = fetch_a((a_item + (m0 + g * COL_LANES + col) * p.K) >> 2);
+            }
+        }
+        vec4 b_carried[4];
+        if (B_CARRIED) {
+            [[unroll]] for (uint n = 0u; n < 4u; ++n) {
+                b_carried[n] = fetch_b((b_item + (n0 + 4u * col + n) * p.K) >> 2);
+            }
+        }
         for (uint k0 = 0u;;) {
             const uint k = k0 + part * KC;
             vec4 av[A_VECS];
             if (LAYOUT != TN) {
                 [[unroll]] for (uint g = 0u; g < ROW_GROUPS; ++g) {
-                    const uint e = a_item + (m0 + g * COL_LANES + col) * p.K + k;
-                    vec4 v = fetch_a(e >> 2);
+                    const uint line = a_item + (m0 + g * COL_LANES + col) * p.K;
+                    const uint e = line + k;
+                    vec4 v = A_CARRIED ? a_carried[g] : fetch_a(e >> 2);
                     [[unroll]] for (uint j = 0u; j < KQ; ++j) {
                         vec4 next = v;
                         if (A_SHIFTED != 0u || j + 1u < KQ) {
                             next = fetch_a((e >> 2) + j + 1u);
                         }
-                        const vec4 x = A_SHIFTED != 0u ? funnel(v, next, e & 3u) : v;
+                        const vec4 x = A_SHIFTED != 0u ? funnel(v, next, line & 3u) : v;
                         av[g * KQ + j] = K_RAGGED != 0u ? keep_k(x, k + 4u * j) : x;
                         v = next;
+                    }
+                    if (A_CARRIED) {
+                        a_carried[g] = v;
                     }
                 }
             } else {
@@ -154,16 +233,20 @@ void main() {
                     }
                 }
                 [[unroll]] for (uint f = 0u; f < M_FETCHES; ++f) {
-                    const uint quad = f * COL_LANES + col;
-                    const uint ki = quad / MQ;
-                    const uint e = a_item + (k + ki) * p.row_a + p.first_a + m0 + 4u * (quad % MQ);
+                    const uint quad = COL_LANES == MQ ? col : (f * COL_LANES + col) % MQ;
+                    const uint line = COL_LANES == MQ ? 0u : col / MQ; // of the fetch's, where it takes several
+                    const uint ki = M_DEALT ? f % 4u + 4u * (f / 4u * M_LINES + line) : (f * COL_LANES + col) / MQ;
+                    const uint e = a_item + (k + ki) * p.row_a + p.first_a + m0 + 4u * quad;
+                    const uint start = M_DEALT ? phase(A_SHIFTED, f, e) : e & 3u;
                     vec4 v = fetch_a(e >> 2);
                     if (A_SHIFTED != 0u) {
                         if (COL_LANES % MQ == 0u) {
-                            const vec4 end = shuffle4(ends[f / MQ], base + ki % COL_LANES);
-                            v = join(v, quad % MQ == MQ - 1u, end, e & 3u);
+                            // Both lines of a fetch, or more, have their ends in one vec4 of ends.
+                            const uint i = M_DEALT ? 4u * (f / 4u * M_LINES) / COL_LANES : f / MQ;
+                            const vec4 end = shuffle4(ends[i], base + ki % COL_LANES);
+                            v = join(v, quad == MQ - 1u, end, start);
                         } else {
-                            v = funnel(v, fetch_a((e >> 2) + 1u), e & 3u);
+                            v = funnel(v, fetch_a((e >> 2) + 1u), start);
                         }
                     }
                     av[f] = K_RAGGED != 0u ? keep(v, k + ki < p.K) : v;
@@ -174,19 +257,24 @@ void main() {
             if (LAYOUT == NT) {
                 [[unroll]] for (uint n = 0u; n < 4u; ++n) {
                     const uint e = b_item + (n0 + 4u * col + n) * p.K + k;
-                    vec4 v = fetch_b(e >> 2);
+                    const uint start = phase(B_SHIFTED, n, e);
+                    const bool straddles = B_SHIFTED == UNKNOWN || (n * B_SHIFTED) % 4u != 0u;
+                    vec4 v = B_CARRIED && straddles ? b_carried[n] : fetch_b(e >> 2);
                     [[unroll]] for (uint j = 0u; j < KQ; ++j) {
                         vec4 next = v;
-                        if (B_SHIFTED != 0u || j + 1u < KQ) {
+                        if (straddles || j + 1u < KQ) {
                             next = fetch_b((e >> 2) + j + 1u);
                         }
-                        vec4 x = B_SHIFTED != 0u ? funnel(v, next, e & 3u) : v;
+                        vec4 x = straddles ? funnel(v, next, start) : v;
                         x = K_RAGGED != 0u ? keep_k(x, k + 4u * j) : x;
                         bv[4u * j][n] = x.x;
                         bv[4u * j + 1u][n] = x.y;
                         bv[4u * j + 2u][n] = x.z;
                         bv[4u * j + 3u][n] = x.w;
                         v = next;
+                    }
+                    if (B_CARRIED && straddles) {
+                        b_carried[n] = v;
                     }
                 }
             } else {
@@ -202,7 +290,7 @@ void main() {
                     vec4 v = fetch_b((e >> 2) + col);
                     if (B_SHIFTED != 0u) {
                         const vec4 end = shuffle4(ends[i / COL_LANES], base + i % COL_LANES);
-                        v = join(v, col == COL_LANES - 1u, end, e & 3u);
+                        v = join(v, col == COL_LANES - 1u, end, phase(B_SHIFTED, i, e));
                     }
                     bv[i] = K_RAGGED != 0u ? keep(v, k + i < p.K) : v;
                 }
@@ -212,7 +300,8 @@ void main() {
                 vec4 t = sum[r];
                 [[unroll]] for (uint i = 0u; i < KC; ++i) {
                     if (LAYOUT == TN) {
-                        const uint quad = i * MQ + r / 4u;
+                        const uint line = M_DEALT ? (i / 4u / M_LINES * 4u + i % 4u) * M_LINES + i / 4u % M_LINES : i;
+                        const uint quad = line * MQ + r / 4u;
                         t += subgroupShuffle(av[quad / COL_LANES][r % 4u], base + quad % COL_LANES) * bv[i];
                     } else {
                         const uint vec = (r / COL_LANES) * KQ + i / 4u;
@@ -252,8 +341,10 @@ void main() {
             const uint e = item * p.stride_c + (m0 + r) * p.N + n;
             if (C_SHIFTED == 0u) {
                 if (row && n < p.N) {
-                    c[e >> 2] = ACCUMULATE != 0u ? v + c[e >> 2] : v;
+                    store_quad(e >> 2, v);
                 }
+            } else if (C_SHIFTED != UNKNOWN && PARTS == 1u && LANES > 1u) {
+                store_row(v, e, n, col, row, (r0 * C_SHIFTED) & 3u);
             } else {
                 [[unroll]] for (uint j = 0u; j < 4u; ++j) {
                     if (row && n + j < p.N) {
@@ -263,7 +354,7 @@ void main() {
                 }
             }
         }
-        task += gl_NumWorkGroups.x;
+        task += GROUPS_X;
         if (task >= tiles * p.batch) {
             break;
         }

@@ -17,7 +17,7 @@ VKD_IN(1, y);          // (outer, inner)
 VKD_OUT_INT(2, first); // (rows, inner)
 
 void main() {
-    const uint stride = gl_NumWorkGroups.x * LOCAL_X;
+    const uint stride = GROUPS_X * LOCAL_X;
     for (uint t = gl_GlobalInvocationID.x; t < p.rows * p.inner; t += stride) {
         const uint row = t / p.inner, i = t - row * p.inner;
         const uint o = row / p.splits, part = (row % p.splits) * p.chunk;

@@ -26,7 +26,7 @@ float gradient(uint e) {
 }
 
 void main() {
-    const uint stride = gl_NumWorkGroups.x * LOCAL_X, count = p.rows * p.reduce * p.inner;
+    const uint stride = GROUPS_X * LOCAL_X, count = p.rows * p.reduce * p.inner;
     for (uint q = gl_GlobalInvocationID.x; q < (count + 3u) / 4u; q += stride) {
         vec4 v = vec4(0.0);
         for (uint k = 0u; k < min(count - 4u * q, 4u); k++)

@@ -14,7 +14,7 @@ VKD_IN_INT(0, labels); // (all rows)
 VKD_OUT(1, y);         // (N, V)
 
 void main() {
-    const uint stride = gl_NumWorkGroups.x * LOCAL_X, count = p.N * p.V;
+    const uint stride = GROUPS_X * LOCAL_X, count = p.N * p.V;
     for (uint i = gl_GlobalInvocationID.x; i < (count + 3u) / 4u; i += stride) {
         vec4 quad = vec4(0.0);
         for (uint k = 0; k < 4u && 4u * i + k < count; k++) {

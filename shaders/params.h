@@ -16,12 +16,19 @@ typedef int32_t vkd_i32;
 typedef float vkd_f32;
 #endif
 
-/* C[b] = act(A[b] B[b] + bias) (+ C[b]), row-major, f32. */
+/* C[b] = act(A[b] B[b] + bias + residual) (+ C[b]), row-major, f32. */
 struct vkd_matmul_params {
     vkd_u32 M, N, K;
     vkd_u32 batch;
     vkd_u32 stride_a, stride_b, stride_c; /* elements from one batch item to the next; 0 repeats */
     vkd_u32 row_a, first_a;               /* TN: A is columns first_a.. of rows of row_a elements */
+    vkd_u32 splits, chunk; /* K in `splits` parts of `chunk` each, the last may be less */
+};
+
+/* C = act(the sum of `splits` partial results, `count` elements apart, + bias + residual) (+ C),
+ * with rows of N. */
+struct vkd_matmul_finish_params {
+    vkd_u32 count, N, splits;
 };
 
 /* Row kernels without scalars of their own: (N, V). */
@@ -79,6 +86,10 @@ struct vkd_squares_params {
 struct vkd_guard_params {
     vkd_u32 chunks;
     vkd_f32 max_norm;
+    vkd_u32 growth_interval; /* of a scaled loss */
+};
+struct vkd_loss_scale_params {
+    vkd_f32 initial;
 };
 
 /* Elements of the window, of which the first `decayed` get weight decay. */
@@ -116,6 +127,10 @@ struct vkd_one_hot_params {
 struct vkd_fill_params {
     vkd_u32 count;
     vkd_f32 value;
+};
+
+struct vkd_cast_params {
+    vkd_u32 count;
 };
 
 struct vkd_place_params {

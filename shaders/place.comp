@@ -15,7 +15,7 @@ VKD_IN(0, x);  // (count)
 VKD_OUT(1, y); // (count)
 
 void main() {
-    const uint stride = gl_NumWorkGroups.x * LOCAL_X;
+    const uint stride = GROUPS_X * LOCAL_X;
     const uint whole = p.count / 4u;
     for (uint i = gl_GlobalInvocationID.x; i < (p.count + 3u) / 4u; i += stride) {
         if (i < whole) y[i] = LOAD4(x, i);

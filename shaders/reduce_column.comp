@@ -35,7 +35,7 @@ vec4 load(uint e, uint valid) {
 }
 
 void main() {
-    const uint quads = (p.inner + 3u) / 4u, stride = gl_NumWorkGroups.x * LOCAL_X;
+    const uint quads = (p.inner + 3u) / 4u, stride = GROUPS_X * LOCAL_X;
     for (uint t = gl_GlobalInvocationID.x; t < p.rows * quads; t += stride) {
         const uint row = t / quads, q = t - row * quads;
         const uint valid = min(p.inner - 4u * q, 4u);

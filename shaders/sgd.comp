@@ -23,7 +23,7 @@ VKD_UPDATE(4, 6, v); // (count); absent without MOMENTUM
 void main() {
     const float factor = LOAD1(guard, 1u), rate = LOAD1(lr, 0u);
     if (factor == 0.0) return;
-    const uint stride = gl_NumWorkGroups.x * LOCAL_X;
+    const uint stride = GROUPS_X * LOCAL_X;
     for (uint i = gl_GlobalInvocationID.x; i < p.count / 4u; i += stride) {
         const vec4 at = NOW4(w, i);
         vec4 g = LOAD4(gradient, i) * factor;

@@ -111,14 +111,16 @@ vkd_result vkd__checkpoint_write(vkd__session *s) {
     vkd__st_tensor *tensors = VKD_NEW(&arena, vkd__st_tensor, vkd_store_count(s->store));
     const char *path = checkpoint_path(s);
     size_t count = 0;
-    vkd_result r = tensors && path && !state.failed ? VKD_OK : VKD_E_MEMORY;
+    char *sizes = vkd_device_sizes(s->device);
+    vkd_result r = tensors && path && sizes && !state.failed ? VKD_OK : VKD_E_MEMORY;
     if (!r) r = collect(s, &arena, tensors, &count);
     if (!r) {
-        const vkd__st_pair pairs[] = {{"format", FORMAT}, {"state", state.text}};
+        const vkd__st_pair pairs[] = {{"format", FORMAT}, {"state", state.text}, {"sizes", sizes}};
         r = vkd__st_write(s->ctx, path, tensors, count, pairs, VKD_COUNT(pairs));
     }
     vkd__arena_term(&arena);
     vkd__text_term(&state);
+    vkd_free_text(s->ctx, sizes);
     return r;
 }
 
@@ -157,6 +159,17 @@ static vkd_result read_state(vkd__session *s, const vkd__st_file *file, const ch
     return VKD_OK;
 }
 
+/* The run goes on with the sizes that it began with, whatever the tuner says by now. */
+static void restore_sizes(vkd__session *s, const vkd__st_file *file, const char *path) {
+    const char *sizes = vkd__st_metadata(file, "sizes");
+    if (!sizes || !vkd_device_set_sizes(s->device, sizes)) return;
+    s->other_sizes = true;
+    vkd__log(s->ctx, VKD_LOG_WARNING,
+             "'%s' was made with sizes that cannot be had here (%s); the run goes on, but not to "
+             "the bits of one that was never stopped",
+             path, s->ctx->error);
+}
+
 vkd_result vkd__checkpoint_read(vkd__session *s, bool *found) {
     const char *path = checkpoint_path(s);
     if (!path) return VKD_E_MEMORY;
@@ -165,6 +178,7 @@ vkd_result vkd__checkpoint_read(vkd__session *s, bool *found) {
     vkd__st_file *file = NULL;
     vkd_result r = vkd__st_open(s->ctx, path, &file);
     if (!r) r = read_state(s, file, path);
+    if (!r) restore_sizes(s, file, path);
     vkd__st_close(file);
     return r;
 }

@@ -6,6 +6,9 @@
  *   loss = sum_i weight_i * loss_i(student, teacher, labels[indices])
  *   gradient of the student's group, guard, optimiser
  *
+ * With mixed precision the training graph computes in 16 bits, teacher and student alike;
+ * evaluation and cached logits use the f32 parameters that the user takes away, in f32.
+ *
  * The data set's tensors and cached logits are called "data.…", which no model may be. */
 #include <stdio.h>
 #include <string.h>
@@ -72,6 +75,22 @@ static bool wants_labels(const vkd__phase *p) {
     return false;
 }
 
+/* The gradient's guard. bf16 has the range of f32 and needs no loss scale. */
+static vkd_tensor guarded_gradient(vkd_graph *g, const vkd__phase *p,
+                                   const vkd__recipe_options *options, vkd_tensor loss,
+                                   vkd_tensor *gradient) {
+    const vkd__optimiser_base *base = p->stage->optimiser_part.config;
+    if (options->precision != VKD__PRECISION_MIXED) {
+        *gradient = vkd_gradient(g, loss, p->group);
+        return vkd_guard(g, p->group, *gradient, loss, base->clip);
+    }
+    const vkd_tensor scale = vkd_loss_scale(g, p->group, options->loss_scale);
+    vkd_output(g, "loss_scale", scale);
+    *gradient = vkd_gradient(g, vkd_mul(g, loss, scale), p->group);
+    return vkd_guard_scaled(g, p->group, *gradient, loss, base->clip, scale,
+                            options->loss_scale_growth);
+}
+
 /* The graph, or the reason why not, which is the graph's first mistake. */
 static vkd_result finish(vkd_graph *g, vkd_graph **out) {
     const vkd_result r = vkd_graph_status(g);
@@ -84,9 +103,14 @@ static vkd_result finish(vkd_graph *g, vkd_graph **out) {
 
 vkd_result vkd__graph_train(const vkd__session *s, const vkd__phase *p, vkd_graph **out) {
     *out = NULL;
+    static const vkd_dtype types[] = {[VKD__PRECISION_F32] = VKD_F32,
+                                      [VKD__PRECISION_MIXED] = VKD_F16,
+                                      [VKD__PRECISION_MIXED_BF16] = VKD_BF16};
+    const vkd__recipe_options *options = &s->recipe->options;
     vkd_graph *g = NULL;
-    const vkd_result r = vkd_graph_create(s->ctx, s->store,
-                                          &(vkd_graph_desc){.name = p->group, .seed = s->seed}, &g);
+    const vkd_graph_desc desc = {
+        .name = p->group, .seed = s->seed, .compute = types[options->precision]};
+    const vkd_result r = vkd_graph_create(s->ctx, s->store, &desc, &g);
     if (r) return r;
     const uint32_t batch = p->stage->options.batch;
     const vkd_tensor indices = vkd_input(g, "indices", VKD_I32, VKD_SHAPE(batch));
@@ -96,9 +120,9 @@ vkd_result vkd__graph_train(const vkd__session *s, const vkd__phase *p, vkd_grap
     if (wants_labels(p)) io.labels = vkd_input(g, "labels", VKD_I32, VKD_SHAPE(batch));
 
     const vkd_tensor loss = vkd_name(g, weighted_sum(g, p, io), "loss");
-    const vkd_tensor gradient = vkd_gradient(g, loss, p->group);
+    vkd_tensor gradient;
+    const vkd_tensor guard = guarded_gradient(g, p, options, loss, &gradient);
     const vkd__optimiser_base *base = p->stage->optimiser_part.config;
-    const vkd_tensor guard = vkd_guard(g, p->group, gradient, loss, base->clip);
     p->stage->optimiser->build(g, p->group, gradient, guard, vkd_setting(g, "lr", base->lr),
                                p->stage->optimiser_part.config);
     vkd_output(g, "loss", loss);

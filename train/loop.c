@@ -125,6 +125,8 @@ static vkd_result collect(loop *l) {
     l->skipped_in_a_row = skipped ? l->skipped_in_a_row + 1 : 0;
     l->p->skipped += skipped;
     l->gradient_norm = (double)guard[0];
+    const float *scale = vkd_program_output(l->program, ticket, "loss_scale", NULL);
+    l->p->loss_scale = scale ? (double)*scale : 0;
     s->sums.steps++;
     s->sums.loss += (double)*loss;
     for (uint32_t i = 0; i < l->p->term_count; i++) {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /* metrics.jsonl: one JSON object a line. Rows of steps have "step", the loss and each of its terms
  * (means since the last row, before their weights), "gradient_norm", "learning_rate",
- * "samples_per_second"; rows of epochs have "epoch" and "test_accuracy". */
+ * "samples_per_second"; rows of epochs have "epoch" and "test_accuracy". The first row has "device"
+ * and "sizes", what kernels are launched with: they decide the order of sums. */
 #include <string.h>
 
 #include "base/platform.h"
@@ -27,15 +28,6 @@ static vkd_result cut(vkd__session *s, const char *path) {
     return r;
 }
 
-vkd_result vkd__metrics_open(vkd__session *s) {
-    const char *path = vkd__session_path(s, "metrics", ".jsonl");
-    if (!path) return VKD_E_MEMORY;
-    const vkd_result r = cut(s, path);
-    if (r) return r;
-    s->metrics = fopen(path, "ab");
-    return s->metrics ? VKD_OK : vkd__fail(s->ctx, VKD_E_FILE, "cannot write '%s'", path);
-}
-
 void vkd__metrics_close(vkd__session *s) {
     if (s->metrics) fclose(s->metrics);
     s->metrics = NULL;
@@ -55,6 +47,28 @@ static vkd_result write_line(vkd__session *s, vkd__text *t) {
     return r;
 }
 
+static vkd_result write_sizes(vkd__session *s) {
+    char *sizes = vkd_device_sizes(s->device);
+    if (!sizes) return VKD_E_MEMORY;
+    vkd__text t = {.ctx = s->ctx};
+    vkd__text_add(&t, "{\"device\": ");
+    vkd__json_text(&t, vkd_device_name(s->device));
+    vkd__text_add(&t, ", \"sizes\": ");
+    vkd__json_text(&t, sizes);
+    vkd_free_text(s->ctx, sizes);
+    return write_line(s, &t);
+}
+
+vkd_result vkd__metrics_open(vkd__session *s) {
+    const char *path = vkd__session_path(s, "metrics", ".jsonl");
+    if (!path) return VKD_E_MEMORY;
+    const vkd_result r = cut(s, path);
+    if (r) return r;
+    s->metrics = fopen(path, "ab");
+    if (!s->metrics) return vkd__fail(s->ctx, VKD_E_FILE, "cannot write '%s'", path);
+    return s->metrics_bytes && !s->other_sizes ? VKD_OK : write_sizes(s);
+}
+
 vkd_result vkd__metrics_step(vkd__session *s, const vkd_progress *p) {
     const vkd__phase *phase = &s->phases[s->phase];
     vkd__text t = {.ctx = s->ctx};
@@ -70,6 +84,7 @@ vkd_result vkd__metrics_step(vkd__session *s, const vkd_progress *p) {
     member(&t, "gradient_norm", p->gradient_norm);
     member(&t, "learning_rate", p->learning_rate);
     member(&t, "samples_per_second", p->samples_per_second);
+    if (phase->loss_scale > 0) member(&t, "loss_scale", phase->loss_scale);
     vkd__text_add(&t, ", \"skipped\": %llu", (unsigned long long)phase->skipped);
     return write_line(s, &t);
 }

@@ -33,6 +33,28 @@ static const vkd__field recipe_fields[] = {
      .high = 1e9,
      .preset = "1000",
      .help = "steps from one checkpoint to the next; 0: only at the ends of stages"},
+    {.name = "precision",
+     .type = VKD__FIELD_ENUM,
+     .offset = offsetof(vkd__recipe_options, precision),
+     .words = "f32|mixed|mixed_bf16",
+     .preset = "f32",
+     .help =
+         "of training: mixed gives products and activations f16, mixed_bf16 bf16; sums, losses, "
+         "parameters and optimiser stay f32"},
+    {.name = "loss_scale",
+     .type = VKD__FIELD_F32,
+     .offset = offsetof(vkd__recipe_options, loss_scale),
+     .low = 1,
+     .high = 16777216,
+     .preset = "65536",
+     .help = "with precision mixed: what the loss is multiplied with at first"},
+    {.name = "loss_scale_growth",
+     .type = VKD__FIELD_U32,
+     .offset = offsetof(vkd__recipe_options, loss_scale_growth),
+     .low = 1,
+     .high = 1e9,
+     .preset = "2000",
+     .help = "with precision mixed: steps without overflow after which the scale is doubled"},
 };
 
 vkd__table vkd__recipe_fields(void) {

@@ -37,6 +37,7 @@ typedef struct vkd__recipe_loss {
 } vkd__recipe_loss;
 
 enum { VKD__LOGITS_CACHED, VKD__LOGITS_LIVE };
+enum { VKD__PRECISION_F32, VKD__PRECISION_MIXED, VKD__PRECISION_MIXED_BF16 };
 
 typedef struct vkd__stage_options {
     uint32_t epochs; /* 0: steps count */
@@ -77,8 +78,11 @@ typedef struct vkd__shift {
 typedef struct vkd__recipe_options {
     uint32_t seed;
     bool share_teacher;
-    uint32_t log_every;        /* steps */
-    uint32_t checkpoint_every; /* steps; 0: only at phase ends and interruptions */
+    uint32_t log_every;         /* steps */
+    uint32_t checkpoint_every;  /* steps; 0: only at phase ends and interruptions */
+    uint32_t precision;         /* VKD__PRECISION_... */
+    float loss_scale;           /* at the start; f16 alone */
+    uint32_t loss_scale_growth; /* good steps until it is doubled */
 } vkd__recipe_options;
 
 typedef struct vkd__evaluation {

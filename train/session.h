@@ -40,9 +40,10 @@ typedef struct vkd__phase {
     vkd__term terms[VKD__MAX_TERMS];
     uint32_t term_count;
     uint64_t steps, epoch_steps;
-    double seconds;   /* of training so far */
-    uint64_t skipped; /* steps that the guard left out */
-    bool shared;      /* trained by the session of the first seed: its values are loaded */
+    double seconds;    /* of training so far */
+    uint64_t skipped;  /* steps that the guard left out */
+    double loss_scale; /* of the last step read; 0 where the loss is not scaled */
+    bool shared;       /* trained by the session of the first seed: its values are loaded */
 } vkd__phase;
 
 /* Means of metrics.jsonl are over the steps since the last row; a checkpoint keeps them. */
@@ -75,6 +76,7 @@ typedef struct vkd__session {
     uint64_t metrics_bytes;
     FILE *metrics;
     double test_accuracy; /* newest, -1 before */
+    bool other_sizes;     /* than the checkpoint's: it was made with some that cannot be had */
 } vkd__session;
 
 /* ---- session.c ---- */
@@ -147,7 +149,8 @@ vkd_result vkd__checkpoint_read(vkd__session *s, bool *found);
 vkd_result vkd__checkpoint_restore(vkd__session *s);
 
 /* ---- metrics.c ---- */
-/* Opens metrics.jsonl, cut to s->metrics_bytes. */
+/* Opens metrics.jsonl, cut to s->metrics_bytes, and writes the row of device and sizes where the
+ * file is empty or, on resuming, they are others than before. */
 vkd_result vkd__metrics_open(vkd__session *s);
 vkd_result vkd__metrics_step(vkd__session *s, const vkd_progress *p);
 vkd_result vkd__metrics_epoch(vkd__session *s, const vkd__phase *p, uint64_t epoch,

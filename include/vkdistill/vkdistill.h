@@ -120,7 +120,15 @@ VKD_API const char *vkd_ctx_error(const vkd_ctx *ctx);
 
 /* ---- Tensors --------------------------------------------------------------------------------- */
 
-typedef enum vkd_dtype { VKD_F32, VKD_I32, VKD_U8 } vkd_dtype;
+/* The 16-bit types are made on the device alone, by vkd_cast and by the ops of a mixed graph;
+ * inputs, parameters, states and outputs have none of them. */
+typedef enum vkd_dtype {
+    VKD_F32,
+    VKD_I32,
+    VKD_U8,
+    VKD_F16, /* IEEE 754 binary16 */
+    VKD_BF16 /* the upper half of an f32 */
+} vkd_dtype;
 
 #define VKD_MAX_AXES 5
 
@@ -176,6 +184,12 @@ VKD_API vkd_result vkd_store_read(vkd_store *store, const char *name, void *data
 typedef struct vkd_graph_desc {
     const char *name; /* for messages and plans; default "graph" */
     uint32_t seed;    /* of initial values and dropout */
+    /* VKD_F16 or VKD_BF16: mixed precision. Products take both operands in that type, sum in f32,
+     * and give results in it where the next op may take them; activations follow. Everything else
+     * (losses, softmax, norms, reductions, parameters, their gradients, optimisers) is f32, and
+     * what is 16 bits wide is widened in front of it. Micikevicius et al., arXiv:1710.03740.
+     * Default VKD_F32: no value is ever rounded to 16 bits. */
+    vkd_dtype compute;
 } vkd_graph_desc;
 
 /* Mistakes in building are sticky: the first one is kept, later builders return {0}, and
@@ -234,7 +248,7 @@ VKD_API vkd_tensor vkd_param(vkd_graph *g, const char *name, vkd_shape shape, co
 /* A persistent tensor that is not trained; zeros at first. */
 VKD_API vkd_tensor vkd_state(vkd_graph *g, const char *name, vkd_dtype dtype, vkd_shape shape);
 
-/* Asks for a copy of t after every step, under that name. */
+/* Asks for a copy of t after every step, under that name; of a 16-bit tensor, in f32. */
 VKD_API void vkd_output(vkd_graph *g, const char *name, vkd_tensor t);
 
 /* Gradients of a () loss with respect to `of`, emitted as nodes; a tensor that the loss does not
@@ -261,14 +275,20 @@ typedef struct vkd_matmul_desc {
     bool transpose_b; /* b is (..., N, K): a PyTorch Linear weight */
     vkd_tensor bias;  /* (N), added to each row; {0} for none */
     vkd_activation activation;
+    vkd_tensor residual; /* of the result's shape, added before the activation; {0} for none */
+    bool f32_result;     /* also in a mixed graph: for logits */
 } vkd_matmul_desc;
 
-/* a (..., M, K) times b (..., K, N) gives (..., M, N). Leading axes broadcast. desc may be NULL.
- * transpose_a and transpose_b together are not supported. */
+/* a (..., M, K) times b (..., K, N) gives activation(a b + bias + residual), (..., M, N). Leading
+ * axes broadcast. desc may be NULL. transpose_a and transpose_b together are not supported. */
 VKD_API vkd_tensor vkd_matmul(vkd_graph *g, vkd_tensor a, vkd_tensor b,
                               const vkd_matmul_desc *desc);
 
-/* Element by element, any shape, f32. */
+/* x in another of f32, f16 and bf16: to the nearest, ties to even. Casting a tensor again to the
+ * same type gives the same tensor. The gradient passes through, in f32. */
+VKD_API vkd_tensor vkd_cast(vkd_graph *g, vkd_tensor x, vkd_dtype dtype);
+
+/* Element by element, any shape; f32, or the type of x where that has 16 bits. */
 VKD_API vkd_tensor vkd_relu(vkd_graph *g, vkd_tensor x);
 VKD_API vkd_tensor vkd_gelu(vkd_graph *g, vkd_tensor x);
 VKD_API vkd_tensor vkd_silu(vkd_graph *g, vkd_tensor x);
@@ -395,6 +415,18 @@ VKD_API vkd_tensor vkd_dkd(vkd_graph *g, vkd_tensor student, vkd_tensor teacher,
 VKD_API vkd_tensor vkd_guard(vkd_graph *g, const char *group, vkd_tensor gradient, vkd_tensor loss,
                              float max_norm);
 
+/* For a mixed graph of f16: a () factor that the loss is multiplied with before vkd_gradient, so
+ * that small gradients do not vanish in 16 bits. It starts as `initial` (1 to 2^24) and is moved on
+ * the device by vkd_guard_scaled: doubled after growth_interval (0: 2000) steps without overflow,
+ * halved by each step that overflows, which is skipped. State "<group>.loss_scale" (4) i32: binary
+ * exponent relative to initial, good steps since the last change, halvings, unused. */
+VKD_API vkd_tensor vkd_loss_scale(vkd_graph *g, const char *group, float initial);
+/* vkd_guard for a gradient of scale times the loss; `loss` itself is not scaled. Norm and clipping
+ * are those of the true gradient, and the factor divides by the scale. */
+VKD_API vkd_tensor vkd_guard_scaled(vkd_graph *g, const char *group, vkd_tensor gradient,
+                                    vkd_tensor loss, float max_norm, vkd_tensor scale,
+                                    uint32_t growth_interval);
+
 typedef struct vkd_sgd_desc {
     float momentum;     /* v = momentum*v + g (PyTorch's form, dampening 0; first step v = g) */
     bool nesterov;      /* update with g + momentum*v */
@@ -420,8 +452,8 @@ VKD_API void vkd_ema(vkd_graph *g, const char *average, const char *source, vkd_
 /* ---- Device ---------------------------------------------------------------------------------- */
 
 typedef struct vkd_device_desc {
-    /* Index ("0"), part of the name, or amd, intel, nvidia, cpu. NULL: the variable VKD_DEVICE,
-     * else the best: discrete before integrated before CPU. */
+    /* Index ("0"), part of the name, or amd, intel, nvidia, gpu, cpu. NULL: the variable
+     * VKD_DEVICE, else the best: discrete before integrated before CPU. */
     const char *choice;
     bool validate; /* Khronos validation with synchronization validation; messages are counted */
     const char *cache_dir; /* pipeline cache; NULL: the user's cache folder; "" none */
@@ -439,6 +471,33 @@ VKD_API uint32_t vkd_device_validation_messages(const vkd_device *device);
 /* What the planner must know of a device: limits, kernel variant, tile sizes, rough speed. */
 typedef struct vkd_profile vkd_profile;
 VKD_API const vkd_profile *vkd_device_profile(const vkd_device *device);
+
+typedef enum vkd_tune {
+    VKD_TUNE_OFF,   /* the table's sizes */
+    VKD_TUNE_QUICK, /* what the cache has; else about 2 seconds of measuring */
+    VKD_TUNE_FULL   /* every candidate on more shapes, up to a minute */
+} vkd_tune;
+
+/* Chooses the sizes that kernels are launched with (workgroups, matmul tiles) by timing candidates
+ * on this device, beginning with the table's, which stay where nothing is 5 % faster. Call it
+ * after vkd_device_open and before the first plan: plans made earlier keep theirs. Opening a
+ * device alone never measures.
+ *
+ * What was chosen is kept beside the pipeline cache, by device, driver version and kernels, so
+ * that later calls, in any process, choose the same at once; FULL measures again unless the cache
+ * is of a FULL. Sizes can change the order of sums and so the last bits of results: two runs of
+ * one seed are equal in bits while their sizes are. Without a place for the cache QUICK therefore
+ * stays with the table. A device that cannot be timed, or a measurement that fails for want of
+ * memory, leaves the table's sizes and says so in the log.
+ * Errors: VKD_E_DEVICE_LOST, VKD_E_MEMORY. */
+VKD_API vkd_result vkd_device_tune(vkd_device *device, vkd_tune mode);
+/* The sizes in use as one line of text, for a log. The caller frees it with vkd_free_text. NULL: no
+ * memory. */
+VKD_API char *vkd_device_sizes(const vkd_device *device);
+/* Plans made from now on have the sizes of such a text; NULL: the table's.
+ * Errors: VKD_E_ARGUMENT: a size that this device and version cannot run; nothing is changed. */
+VKD_API vkd_result vkd_device_set_sizes(vkd_device *device, const char *sizes);
+
 /* A profile without a device, for planning: "gpu" or "cpu". NULL when there is no such one. */
 VKD_API const vkd_profile *vkd_profile_find(const char *name);
 

@@ -57,6 +57,7 @@ void vkd__backward_from(vkd_graph *g, const vkd_tensor *outputs, const vkd_tenso
         gradients[i] = w.gradient[of[i].id];
         if (!gradients[i].id)
             gradients[i] = vkd__expand(g, vkd_constant(g, 0.0f), vkd_tensor_shape(g, of[i]));
+        gradients[i] = vkd_cast(g, gradients[i], VKD_F32); /* for what has 16 bits itself */
     }
     vkd__free(g->ctx, w.gradient);
 }

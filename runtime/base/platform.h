@@ -23,6 +23,12 @@ typedef struct vkd__bytes {
 } vkd__bytes;
 vkd_result vkd__write_file(vkd_ctx *ctx, const char *path, const vkd__bytes *parts, size_t count);
 
+/* Holds "<path>.lock" until vkd__unlock_file, against other processes that do the same; waits at
+ * most `seconds` for them. The file stays, empty. -1: another has it still, or it cannot be made.
+ */
+int vkd__lock_file(vkd_ctx *ctx, const char *path, double seconds);
+void vkd__unlock_file(int lock); /* -1 is allowed */
+
 /* Makes a folder and those above it. Errors: VKD_E_FILE. */
 vkd_result vkd__make_folder(vkd_ctx *ctx, const char *path);
 bool vkd__file_exists(const char *path);

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -161,6 +162,28 @@ vkd_result vkd__write_file(vkd_ctx *ctx, const char *path, const vkd__bytes *par
     }
     vkd__free(ctx, temporary);
     return reason ? cannot(ctx, "write", path, reason) : VKD_OK;
+}
+
+int vkd__lock_file(vkd_ctx *ctx, const char *path, double seconds) {
+    vkd__text name = {.ctx = ctx};
+    vkd__text_add(&name, "%s.lock", path);
+    const int fd = name.failed ? -1 : open(name.text, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    vkd__text_term(&name);
+    if (fd < 0) return -1;
+    const double end = vkd__seconds() + seconds;
+    while (flock(fd, LOCK_EX | LOCK_NB)) {
+        if ((errno == EWOULDBLOCK || errno == EINTR) && vkd__seconds() < end) {
+            vkd__sleep(0.02);
+            continue;
+        }
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+void vkd__unlock_file(int lock) {
+    if (lock >= 0) close(lock);
 }
 
 static bool is_folder(const char *path) {

@@ -117,22 +117,15 @@ static const vkd_op_def op_copy = {
     .reference = reference,
 };
 
-static vkd_result measure_flops(vkd_ctx *ctx, vkd_device *device, vkd_graph *g, uint64_t bytes,
-                                double *gflops) {
-    (void)bytes;
-    const bool cpu = vkd_device_profile(device)->direct;
+double vkd__ceiling_flops_graph(vkd_graph *g, bool cpu) {
     const probe p = {cpu ? 16384u : 1u << 20, cpu ? 64 : 256};
     const vkd_tensor y =
         vkd__emit(g, &(vkd__emit_desc){.op = &op_flops, .params = &p, .params_size = sizeof p});
     vkd_output(g, "y", vkd_slice(g, y, 0, 0, 1));
-    double seconds = 0;
-    const vkd_result r = vkd__measure(ctx, device, g, "ceiling_flops", 5, &seconds);
-    if (!r) *gflops = 16.0 * 3 * 4 * 2 * p.turns * p.invocations / seconds / 1e9;
-    return r;
+    return 16.0 * 3 * 4 * 2 * p.turns * p.invocations;
 }
 
-static vkd_result measure_copy(vkd_ctx *ctx, vkd_device *device, vkd_graph *g, uint64_t bytes,
-                               double *gbytes) {
+double vkd__ceiling_copy_graph(vkd_graph *g, uint64_t bytes) {
     /* Beyond 64 MiB each way no cache holds it any more, and every device can bind that. */
     const uint64_t most = 128u << 20;
     if (bytes > most) bytes = most;
@@ -143,9 +136,25 @@ static vkd_result measure_copy(vkd_ctx *ctx, vkd_device *device, vkd_graph *g, u
         g, &(vkd__emit_desc){
                .op = &op_copy, .in_count = 1, .in = {x}, .params = &p, .params_size = sizeof p});
     vkd_output(g, "y", vkd_slice(g, y, 0, 0, 1));
+    return 128.0 * p.invocations;
+}
+
+static vkd_result measure_flops(vkd_ctx *ctx, vkd_device *device, vkd_graph *g, uint64_t bytes,
+                                double *gflops) {
+    (void)bytes;
+    const double work = vkd__ceiling_flops_graph(g, vkd_device_profile(device)->direct);
+    double seconds = 0;
+    const vkd_result r = vkd__measure(ctx, device, g, "ceiling_flops", 5, &seconds);
+    if (!r) *gflops = work / seconds / 1e9;
+    return r;
+}
+
+static vkd_result measure_copy(vkd_ctx *ctx, vkd_device *device, vkd_graph *g, uint64_t bytes,
+                               double *gbytes) {
+    const double work = vkd__ceiling_copy_graph(g, bytes);
     double seconds = 0;
     const vkd_result r = vkd__measure(ctx, device, g, "ceiling_copy", 5, &seconds);
-    if (!r) *gbytes = 128.0 * p.invocations / seconds / 1e9;
+    if (!r) *gbytes = work / seconds / 1e9;
     return r;
 }
 

@@ -144,10 +144,12 @@ static double element(const void *values, uint64_t i, vkd_dtype dtype) {
 }
 
 /* How far off, in units of what is allowed. */
-static double excess(const vkd_op_def *op, vkd_dtype dtype, double got, double want) {
+static double excess(const checking *k, vkd_dtype dtype, double got, double want) {
+    const vkd_op_def *op = k->op;
     if (got == want || (isnan(got) && isnan(want))) return 0;
     if (dtype != VKD_F32 || isnan(got) || isnan(want)) return INFINITY;
-    const double rtol = op->rtol > 0 ? op->rtol : 1e-5, atol = op->atol > 0 ? op->atol : 1e-5;
+    const double rtol = k->c.rtol > 0 ? k->c.rtol : op->rtol > 0 ? op->rtol : 1e-5;
+    const double atol = k->c.atol > 0 ? k->c.atol : op->atol > 0 ? op->atol : 1e-5;
     return fabs(got - want) / (atol + rtol * fabs(want));
 }
 
@@ -161,7 +163,7 @@ static vkd_result compare(checking *k, uint64_t ticket, uint32_t i) {
     uint64_t worst = 0;
     double most = 0;
     for (uint64_t e = 0; e < count; e++) {
-        const double off = excess(k->op, t->dtype, element(got, e, t->dtype), want[e]);
+        const double off = excess(k, t->dtype, element(got, e, t->dtype), want[e]);
         if (off > most) {
             most = off;
             worst = e;

@@ -96,10 +96,12 @@ static vkd_result emit_gradients(vkd__case *c, vkd_tensor *seeds, vkd_tensor *gr
 static vkd_result check(difference *d, vkd__case *c) {
     vkd_result r = vkd_graph_status(c->g);
     if (!r) r = vkd__host_create(c->g, &d->forward);
+    if (!r) vkd__host_exact(d->forward);
     if (r) return r;
     vkd_tensor seeds[VKD__MAX_OUT] = {0}, gradients[VKD__CASE_INPUTS] = {0};
     r = emit_gradients(c, seeds, gradients);
     if (!r) r = vkd__host_create(c->g, &d->backward);
+    if (!r) vkd__host_exact(d->backward);
     if (r) return r;
     fill(d->forward, c);
     fill(d->backward, c);

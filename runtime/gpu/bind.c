@@ -20,7 +20,8 @@ VkBuffer vkd__program_buffer(const vkd_program *p, vkd__space space, uint32_t in
 
 static VkFormat texel_format(vkd__slot_kind kind) {
     if (kind == VKD__SLOT_TEXEL_FLOAT) return VK_FORMAT_R32G32B32A32_SFLOAT;
-    return kind == VKD__SLOT_TEXEL_INT ? VK_FORMAT_R32G32B32A32_SINT : VK_FORMAT_R32G32B32A32_UINT;
+    /* Unsigned texels are the words of 16-bit tensors: four values each, too. */
+    return kind == VKD__SLOT_TEXEL_INT ? VK_FORMAT_R32G32B32A32_SINT : VK_FORMAT_R32G32_UINT;
 }
 
 static vkd_result find_view(vkd_program *p, const vkd__view *want, VkBufferView *out) {
@@ -61,8 +62,9 @@ static vkd_result find_range(const vkd_program *p, const vkd__launch *l, uint32_
     const bool texel = out->kind != VKD__SLOT_BUFFER;
     const uint64_t alignment =
         texel ? limits->minTexelBufferOffsetAlignment : limits->minStorageBufferOffsetAlignment;
-    const uint64_t most =
-        texel ? (uint64_t)limits->maxTexelBufferElements * 16 : limits->maxStorageBufferRange;
+    const uint64_t most = texel ? (uint64_t)limits->maxTexelBufferElements *
+                                      (out->kind == VKD__SLOT_TEXEL_UINT ? 8 : 16)
+                                : limits->maxStorageBufferRange;
     if (out->bytes && out->bytes <= most && out->offset % alignment == 0) return VKD_OK;
     return vkd__fail(p->ctx, VKD_E_ARGUMENT,
                      "kernel '%s' for '%s': binding %u has %llu bytes at %llu; '%s' allows 1 to "

@@ -82,6 +82,21 @@ static vkd_result choose(vkd_device *d, const char *choice) {
 
 /* ---- The logical device ---- */
 
+typedef struct extension_list {
+    const char *name[4];
+    uint32_t count;
+} extension_list;
+
+static extension_list wanted_extensions(const vkd_device *d) {
+    extension_list e = {0};
+    if (d->features[VKD__FEATURE_MEMORY_BUDGET].used)
+        e.name[e.count++] = VK_EXT_MEMORY_BUDGET_EXTENSION_NAME;
+    if (d->features[VKD__FEATURE_FAULT].used)
+        e.name[e.count++] = VK_EXT_DEVICE_FAULT_EXTENSION_NAME;
+    if (d->statistics) e.name[e.count++] = VK_KHR_PIPELINE_EXECUTABLE_PROPERTIES_EXTENSION_NAME;
+    return e;
+}
+
 static vkd_result create_device(vkd_device *d) {
     const float priority = 1.0f;
     const VkDeviceQueueCreateInfo queue = {.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
@@ -89,27 +104,35 @@ static vkd_result create_device(vkd_device *d) {
                                            .queueCount = 1,
                                            .pQueuePriorities = &priority};
     const VkBool32 control = d->features[VKD__FEATURE_SIZE_CONTROL].used;
+    VkPhysicalDeviceFaultFeaturesEXT fault = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FAULT_FEATURES_EXT, .deviceFault = VK_TRUE};
     /* maintenance4 allows workgroup sizes that are specialization constants. */
     VkPhysicalDeviceVulkan13Features features13 = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_3_FEATURES,
+        .pNext = d->features[VKD__FEATURE_FAULT].used ? &fault : NULL,
         .synchronization2 = VK_TRUE,
         .maintenance4 = VK_TRUE,
         .subgroupSizeControl = control,
         .computeFullSubgroups = control};
+    VkPhysicalDevicePipelineExecutablePropertiesFeaturesKHR statistics = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PIPELINE_EXECUTABLE_PROPERTIES_FEATURES_KHR,
+        .pNext = features13.pNext,
+        .pipelineExecutableInfo = VK_TRUE};
+    if (d->statistics) features13.pNext = &statistics;
     const VkPhysicalDeviceVulkan12Features features12 = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES,
         .pNext = &features13,
         .timelineSemaphore = VK_TRUE};
-    const char *const extensions[] = {VK_EXT_MEMORY_BUDGET_EXTENSION_NAME};
-    const VkResult result = vkCreateDevice(
-        d->physical,
-        &(VkDeviceCreateInfo){.sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO,
-                              .pNext = &features12,
-                              .queueCreateInfoCount = 1,
-                              .pQueueCreateInfos = &queue,
-                              .enabledExtensionCount = d->features[VKD__FEATURE_MEMORY_BUDGET].used,
-                              .ppEnabledExtensionNames = extensions},
-        NULL, &d->device);
+    const extension_list extensions = wanted_extensions(d);
+    const VkResult result =
+        vkCreateDevice(d->physical,
+                       &(VkDeviceCreateInfo){.sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO,
+                                             .pNext = &features12,
+                                             .queueCreateInfoCount = 1,
+                                             .pQueueCreateInfos = &queue,
+                                             .enabledExtensionCount = extensions.count,
+                                             .ppEnabledExtensionNames = extensions.name},
+                       NULL, &d->device);
     if (result)
         return vkd__fail(d->ctx, VKD_E_NO_DEVICE, "the device '%s' cannot be opened: %s",
                          d->probe.name, vkd__vk_text(result));
@@ -142,12 +165,16 @@ static vkd_result open_device(vkd_device *d, const vkd_device_desc *desc) {
     vkd_result r =
         vkd__instance_create(d->ctx, desc->validate, &d->messages, &d->instance, &d->messenger);
     if (!r) r = choose(d, desc->choice);
+    if (!r && d->statistics && !d->probe.statistics)
+        r = vkd__fail(d->ctx, VKD_E_NO_DEVICE,
+                      "the driver of '%s' does not say what it makes of a kernel", d->probe.name);
     bool direct = false;
     if (!r)
         r = vkd__probe_features(d->ctx, &d->probe, getenv("VKD_DISABLE"), getenv("VKD_KERNELS"),
                                 d->features, &direct);
     if (r) return r;
-    vkd__profile_make(&d->probe, direct, &d->profile);
+    vkd__profile_make(&d->probe, direct, &d->table);
+    d->profile = d->table;
     r = create_device(d);
     if (!r) r = create_commands(d);
     if (!r) r = vkd__cache_open(d, desc->cache_dir);
@@ -160,11 +187,14 @@ static vkd_result open_device(vkd_device *d, const vkd_device_desc *desc) {
     return VKD_OK;
 }
 
-vkd_result vkd_device_open(vkd_ctx *ctx, const vkd_device_desc *desc, vkd_device **out) {
+static vkd_result open_new(vkd_ctx *ctx, const vkd_device_desc *desc, bool statistics, bool code,
+                           vkd_device **out) {
     *out = NULL;
     vkd_device *d = vkd__alloc(ctx, 1, sizeof *d);
     if (!d) return VKD_E_MEMORY;
     d->ctx = ctx;
+    d->statistics = statistics;
+    d->code = code;
     d->messages.ctx = ctx;
     const vkd_result r = open_device(d, desc ? desc : &(vkd_device_desc){0});
     if (r) {
@@ -173,6 +203,15 @@ vkd_result vkd_device_open(vkd_ctx *ctx, const vkd_device_desc *desc, vkd_device
     }
     *out = d;
     return VKD_OK;
+}
+
+vkd_result vkd_device_open(vkd_ctx *ctx, const vkd_device_desc *desc, vkd_device **out) {
+    return open_new(ctx, desc, false, false, out);
+}
+
+vkd_result vkd__device_open_for_statistics(vkd_ctx *ctx, const vkd_device_desc *desc, bool code,
+                                           vkd_device **out) {
+    return open_new(ctx, desc, true, code, out);
 }
 
 void vkd_device_close(vkd_device *device) {

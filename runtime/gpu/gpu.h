@@ -11,8 +11,11 @@
  *   reflect.c         what a kernel declares
  *   pipeline.c        kernels to pipelines, each made once
  *   pipeline_cache.c  the driver's cache on disk
+ *   statistics.c      what the driver's compiler says of a pipeline
  *   store_backend.c   the store's tensors on the device
  *   program.c         the life of a step; bind.c descriptors; record.c command buffers
+ *   fault.c           a lost device in the driver's words
+ *   pace.c            slices by measured time
  *   timing.c          timestamps around launches
  *   shadow.c          the step node by node beside the references */
 #ifndef VKD_GPU_H
@@ -44,7 +47,8 @@ typedef struct vkd__probe {
     bool subgroup_pin; /* a compute stage may ask for a subgroup size */
     bool shuffle;      /* shuffles in compute */
     bool synchronization2, timeline, maintenance4, size_control, full_subgroups, query_reset;
-    bool f16, bda, coopmat, memory_budget;
+    bool f16, bda, coopmat, memory_budget, device_fault;
+    bool statistics; /* VK_KHR_pipeline_executable_properties */
     bool compute_queue;
     uint32_t family, timestamp_bits;
     VkPhysicalDeviceMemoryProperties memory;
@@ -149,6 +153,20 @@ typedef struct vkd__pipeline {
 vkd_result vkd__pipeline_get(vkd_device *d, const vkd__launch *launch, vkd__pipeline *out);
 void vkd__pipelines_destroy(vkd_device *d);
 
+/* One figure of a pipeline, as its driver names it: "VGPRs", "Spilled SGPRs", "Code size". */
+typedef struct vkd__statistic {
+    char name[VK_MAX_DESCRIPTION_SIZE];
+    double value;
+} vkd__statistic;
+/* Of a device that was opened for statistics. *count: room in `out`, then how many there are.
+ * Errors: VKD_E_ARGUMENT when the device was not opened so, or there is no room for all. */
+vkd_result vkd__pipeline_statistics(vkd_device *d, const vkd__pipeline *p, vkd__statistic *out,
+                                    uint32_t *count);
+/* The driver's last text form of the pipeline, its machine code where it has such a form; the
+ * caller frees it with vkd_free_text. Errors: as above; VKD_E_MEMORY. */
+vkd_result vkd__pipeline_code(vkd_device *d, const vkd__pipeline *p, char **text);
+
+uint64_t vkd__shaders_hash(void);
 /* Opens the driver's cache, from the file when there is a good one. dir as in vkd_device_desc. */
 vkd_result vkd__cache_open(vkd_device *d, const char *dir);
 /* Writes it when it has changed, and destroys it. */
@@ -165,13 +183,15 @@ typedef struct vkd__messages {
 
 struct vkd_device {
     vkd_ctx *ctx;
+    bool statistics; /* pipelines are made so that vkd__pipeline_statistics can be asked */
+    bool code;       /* and vkd__pipeline_code, which makes them slower to make */
     VkInstance instance;
     VkDebugUtilsMessengerEXT messenger;
     vkd__messages messages;
     VkPhysicalDevice physical;
     vkd__probe probe;
     vkd__feature features[VKD__FEATURE_COUNT];
-    vkd_profile profile;
+    vkd_profile table, profile; /* as the table of devices has it; with the sizes chosen since */
     VkDevice device;
     struct VolkDeviceTable vk;
     VkQueue queue;
@@ -199,7 +219,14 @@ vkd_result vkd__vk(vkd_device *d, VkResult r, const char *call);
 #define VKD__VK(d, call) vkd__vk((d), (d)->vk.call, #call)
 const char *vkd__vk_text(VkResult r);
 
+/* Appends what the driver says of the loss; nothing where it cannot. */
+void vkd__fault_words(vkd_device *d, vkd__text *out);
+
 vkd_result vkd__device_idle(vkd_device *d);
+/* vkd_device_open, whose pipelines keep what the driver's compiler says of them, and their code.
+ * Errors: VKD_E_NO_DEVICE also where the driver says nothing. */
+vkd_result vkd__device_open_for_statistics(vkd_ctx *ctx, const vkd_device_desc *desc, bool code,
+                                           vkd_device **out);
 
 /* ---- Store ------------------------------------------------------------------------------------
  */
@@ -238,6 +265,7 @@ typedef struct vkd__view {
 } vkd__view;
 
 typedef struct vkd__timing vkd__timing;
+typedef struct vkd__pace vkd__pace;
 
 struct vkd_program {
     vkd_ctx *ctx;
@@ -278,10 +306,14 @@ struct vkd_program {
     VkSemaphoreSubmitInfo *submit_signals;     /* by slice */
     VkSubmitInfo2 *submits;                    /* by slice */
 
-    VkSemaphore timeline; /* ticket t is done at t * slice_count; each slice adds one */
+    VkSemaphore timeline; /* each slice adds one; ticket t is done at vkd__program_value */
+    uint64_t value_base, ticket_base; /* the value and the ticket when the step was last cut */
     uint64_t submitted, done;
     int32_t step;
-    bool check;            /* VKD_CHECK=1 */
+    bool check;           /* VKD_CHECK=1 */
+    vkd__pace *pace;      /* while a step is measured */
+    uint64_t pace_ticket; /* that step */
+    uint32_t measurements;
     vkd__timing *timing;   /* NULL while off */
     vkd_profile_row *rows; /* by launch; NULL until profiling was asked for */
     char *nonfinite;       /* vkd_program_find_nonfinite's answer */
@@ -302,6 +334,28 @@ void vkd__record_inputs_ready(vkd_device *d, VkCommandBuffer cb);
 vkd_result vkd__program_stage(vkd_program *p, uint64_t ticket, int32_t step);
 /* Submits the step of a staged ticket, with these command buffers for the slices. */
 vkd_result vkd__program_send(vkd_program *p, uint64_t ticket, const VkCommandBuffer *slices);
+/* The timeline's value when that step is done; and a wait for any value. */
+uint64_t vkd__program_value(const vkd_program *p, uint64_t ticket);
+vkd_result vkd__program_wait_value(vkd_program *p, uint64_t value);
+/* Records slices and what a submit needs again, after the launches' slices have changed and the
+ * old command buffers were freed. Nothing may be under way. */
+vkd_result vkd__program_recut(vkd_program *p);
+/* Arrays of one entry for each slice and command buffer, for submits (program.c). */
+vkd_result vkd__program_make_submits(vkd_program *p);
+vkd_result vkd__record_allocate(vkd_program *p, VkCommandBuffer *buffers, uint32_t count);
+/* With queries, also writes the timestamps 2 * slice and 2 * slice + 1 around it. */
+vkd_result vkd__record_slice(const vkd_program *p, VkCommandBuffer cb, uint32_t slice,
+                             VkQueryPool queries);
+
+/* Before a step is sent: which slices to send. Cuts the step anew if the last measurement says so.
+ */
+vkd_result vkd__pace_before(vkd_program *p, uint64_t ticket, const VkCommandBuffer **slices);
+/* After it: without timestamps, the host's waits are the measurement. */
+vkd_result vkd__pace_after(vkd_program *p);
+/* Takes the seconds of each slice as a measurement. */
+vkd_result vkd__pace_apply(vkd_program *p, const double *measured);
+void vkd__pace_destroy(vkd_program *p);
+
 /* Reports a lost device: which slice was at work, and its kernels. */
 vkd_result vkd__program_lost(vkd_program *p, uint64_t reached);
 

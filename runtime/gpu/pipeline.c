@@ -111,6 +111,10 @@ static vkd_result create(vkd_device *d, const vkd__launch *launch, vkd__pipeline
         .requiredSubgroupSize = d->profile.subgroup};
     const VkComputePipelineCreateInfo info = {
         .sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
+        /* Pieces share a pipeline only with pieces: their constants say how large the grid is. */
+        .flags = (launch->piece ? VK_PIPELINE_CREATE_DISPATCH_BASE : 0u) |
+                 (d->statistics ? VK_PIPELINE_CREATE_CAPTURE_STATISTICS_BIT_KHR : 0u) |
+                 (d->code ? VK_PIPELINE_CREATE_CAPTURE_INTERNAL_REPRESENTATIONS_BIT_KHR : 0u),
         .stage = {.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
                   .pNext = pin ? &size : NULL,
                   .flags = whole ? VK_PIPELINE_SHADER_STAGE_CREATE_REQUIRE_FULL_SUBGROUPS_BIT : 0,

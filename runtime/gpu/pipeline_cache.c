@@ -17,7 +17,7 @@ typedef struct header {
     uint64_t hash;    /* of the payload */
 } header;
 
-static uint64_t hash_shaders(void) {
+uint64_t vkd__shaders_hash(void) {
     uint64_t h = VKD__HASH_SEED;
     for (size_t i = 0; i < vkd__kernel_count; i++) {
         h = vkd__hash(h, vkd__kernels[i].name, strlen(vkd__kernels[i].name));
@@ -30,7 +30,7 @@ static header make_header(const vkd_device *d, const void *payload, size_t size)
     header h = {.magic = "vkdcache",
                 .version = 1,
                 .driver_version = d->probe.driver_version,
-                .shaders = hash_shaders(),
+                .shaders = vkd__shaders_hash(),
                 .size = size,
                 .hash = vkd__hash(VKD__HASH_SEED, payload, size)};
     memcpy(h.uuid, d->probe.uuid, sizeof h.uuid);

@@ -85,11 +85,23 @@ static vkd_result find_extensions(vkd_ctx *ctx, VkPhysicalDevice physical, vkd__
     if (vkEnumerateDeviceExtensionProperties(physical, NULL, &count, list) >= 0) {
         for (uint32_t i = 0; i < count; i++) {
             out->memory_budget |= !strcmp(list[i].extensionName, "VK_EXT_memory_budget");
+            out->device_fault |= !strcmp(list[i].extensionName, VK_EXT_DEVICE_FAULT_EXTENSION_NAME);
+            out->statistics |=
+                !strcmp(list[i].extensionName, "VK_KHR_pipeline_executable_properties");
             out->coopmat |= !strcmp(list[i].extensionName, "VK_KHR_cooperative_matrix");
         }
     }
     vkd__free(ctx, list);
     return VKD_OK;
+}
+
+static bool has_fault_feature(VkPhysicalDevice physical) {
+    VkPhysicalDeviceFaultFeaturesEXT fault = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FAULT_FEATURES_EXT};
+    VkPhysicalDeviceFeatures2 features = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2,
+                                          .pNext = &fault};
+    vkGetPhysicalDeviceFeatures2(physical, &features);
+    return fault.deviceFault;
 }
 
 vkd_result vkd__probe_device(vkd_ctx *ctx, VkPhysicalDevice physical, vkd__probe *out) {
@@ -110,7 +122,9 @@ vkd_result vkd__probe_device(vkd_ctx *ctx, VkPhysicalDevice physical, vkd__probe
         ask(physical, &q);
         copy_reports(&q, out);
     }
-    return find_extensions(ctx, physical, out);
+    const vkd_result r = find_extensions(ctx, physical, out);
+    if (out->device_fault) out->device_fault = has_fault_feature(physical);
+    return r;
 }
 
 const char *vkd__probe_missing(const vkd__probe *p) {
@@ -176,6 +190,7 @@ static bool matches(const vkd__probe *p, const char *choice) {
     } vendors[] = {{"amd", 0x1002}, {"intel", 0x8086}, {"nvidia", 0x10de}};
     for (size_t i = 0; i < VKD_COUNT(vendors); i++)
         if (!strcmp(choice, vendors[i].word)) return p->vendor == vendors[i].vendor;
+    if (!strcmp(choice, "gpu")) return p->type != VK_PHYSICAL_DEVICE_TYPE_CPU;
     if (!strcmp(choice, "cpu")) return p->type == VK_PHYSICAL_DEVICE_TYPE_CPU;
     return contains(p->name, choice);
 }
@@ -201,6 +216,7 @@ static const vkd__feature every_feature[VKD__FEATURE_COUNT] = {
     [VKD__FEATURE_SIZE_CONTROL] = {.name = "size_control", .what = "fixed subgroup size"},
     [VKD__FEATURE_MEMORY_BUDGET] = {.name = "memory_budget", .what = "free memory as reported"},
     [VKD__FEATURE_TIMESTAMPS] = {.name = "timestamps", .what = "times of single kernels"},
+    [VKD__FEATURE_FAULT] = {.name = "fault", .what = "why a device was lost"},
     [VKD__FEATURE_CACHE] = {.name = "cache", .what = "pipeline cache on disk"},
     [VKD__FEATURE_F16] = {.name = "f16", .what = "16-bit arithmetic"},
     [VKD__FEATURE_BDA] = {.name = "bda", .what = "buffer device addresses"},
@@ -269,6 +285,7 @@ vkd_result vkd__probe_features(vkd_ctx *ctx, const vkd__probe *p, const char *di
         [VKD__FEATURE_SIZE_CONTROL] = p->size_control && p->full_subgroups && p->subgroup_pin,
         [VKD__FEATURE_MEMORY_BUDGET] = p->memory_budget,
         [VKD__FEATURE_TIMESTAMPS] = p->timestamp_bits != 0,
+        [VKD__FEATURE_FAULT] = p->device_fault,
         [VKD__FEATURE_CACHE] = true,
         [VKD__FEATURE_F16] = p->f16,
         [VKD__FEATURE_BDA] = p->bda,

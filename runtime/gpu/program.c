@@ -128,19 +128,12 @@ static vkd_result make_memory(vkd_program *p, const vkd_plan *plan) {
 }
 
 /* What a submit hands to the queue, prepared but for the numbers that change. */
-static vkd_result make_submits(vkd_program *p) {
+vkd_result vkd__program_make_submits(vkd_program *p) {
     const uint32_t most = p->slice_count + p->large_count + 2;
     p->submit_buffers = VKD_NEW(&p->memory, VkCommandBufferSubmitInfo, most);
     p->submit_signals = VKD_NEW(&p->memory, VkSemaphoreSubmitInfo, p->slice_count);
     p->submits = VKD_NEW(&p->memory, VkSubmitInfo2, p->slice_count);
     if (!p->submit_buffers || !p->submit_signals || !p->submits) return VKD_E_MEMORY;
-    const VkSemaphoreTypeCreateInfo type = {.sType = VK_STRUCTURE_TYPE_SEMAPHORE_TYPE_CREATE_INFO,
-                                            .semaphoreType = VK_SEMAPHORE_TYPE_TIMELINE};
-    const VkSemaphoreCreateInfo info = {.sType = VK_STRUCTURE_TYPE_SEMAPHORE_CREATE_INFO,
-                                        .pNext = &type};
-    const vkd_result r =
-        VKD__VK(p->device, vkCreateSemaphore(p->device->device, &info, NULL, &p->timeline));
-    if (r) return r;
     for (uint32_t i = 0; i < most; i++)
         p->submit_buffers[i].sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_SUBMIT_INFO;
     for (uint32_t i = 0; i < p->slice_count; i++) {
@@ -153,6 +146,14 @@ static vkd_result make_submits(vkd_program *p) {
                                         .pSignalSemaphoreInfos = &p->submit_signals[i]};
     }
     return VKD_OK;
+}
+
+static vkd_result make_timeline(vkd_program *p) {
+    const VkSemaphoreTypeCreateInfo type = {.sType = VK_STRUCTURE_TYPE_SEMAPHORE_TYPE_CREATE_INFO,
+                                            .semaphoreType = VK_SEMAPHORE_TYPE_TIMELINE};
+    const VkSemaphoreCreateInfo info = {.sType = VK_STRUCTURE_TYPE_SEMAPHORE_CREATE_INFO,
+                                        .pNext = &type};
+    return VKD__VK(p->device, vkCreateSemaphore(p->device->device, &info, NULL, &p->timeline));
 }
 
 vkd_result vkd_program_create(vkd_device *device, const vkd_plan *plan, vkd_program **out) {
@@ -169,8 +170,11 @@ vkd_result vkd_program_create(vkd_device *device, const vkd_plan *plan, vkd_prog
     vkd_result r = copy_plan(p, plan);
     if (!r) r = make_memory(p, plan);
     if (!r) r = vkd__program_bind(p);
-    if (!r) r = vkd__program_record(p);
-    if (!r) r = make_submits(p);
+    if (!r) r = make_timeline(p);
+    if (!r) {
+        r = vkd__program_record(p);
+        if (r) vkd__fail(p->ctx, r, "the commands of '%s': %s", p->name, p->ctx->error);
+    }
     if (r) {
         vkd_program_destroy(p);
         return r;
@@ -185,6 +189,7 @@ void vkd_program_destroy(vkd_program *program) {
     vkd_device *d = p->device;
     if (p->submitted > p->done && !d->lost) vkd_program_wait(p, p->submitted);
     vkd__timing_destroy(p);
+    vkd__pace_destroy(p);
     d->vk.vkDestroySemaphore(d->device, p->timeline, NULL);
     d->vk.vkDestroyCommandPool(d->device, p->pool, NULL);
     d->vk.vkDestroyDescriptorPool(d->device, p->set_pool, NULL);

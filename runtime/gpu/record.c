@@ -22,7 +22,11 @@ void vkd__record_launch(const vkd_program *p, VkCommandBuffer cb, size_t launch)
     if (l->push_bytes)
         vk->vkCmdPushConstants(cb, pipeline->kernel->layout, VK_SHADER_STAGE_COMPUTE_BIT, 0,
                                l->push_bytes, l->push);
-    vk->vkCmdDispatch(cb, l->groups[0], l->groups[1], l->groups[2]);
+    if (l->piece)
+        vk->vkCmdDispatchBase(cb, l->base[0], l->base[1], l->base[2], l->groups[0], l->groups[1],
+                              l->groups[2]);
+    else
+        vk->vkCmdDispatch(cb, l->groups[0], l->groups[1], l->groups[2]);
 }
 
 void vkd__record_inputs_ready(vkd_device *d, VkCommandBuffer cb) {
@@ -69,12 +73,16 @@ static vkd_result record_large(const vkd_program *p, uint32_t slot) {
     return VKD_OK;
 }
 
-static vkd_result record_slice(const vkd_program *p, uint32_t slice) {
-    const VkCommandBuffer cb = p->slices[slice];
+vkd_result vkd__record_slice(const vkd_program *p, VkCommandBuffer cb, uint32_t slice,
+                             VkQueryPool queries) {
+    const struct VolkDeviceTable *vk = &p->device->vk;
     const vkd_result r =
         vkd__command_begin(p->device, cb, VK_COMMAND_BUFFER_USAGE_SIMULTANEOUS_USE_BIT);
     if (r) return r;
+    if (queries && !slice) vk->vkCmdResetQueryPool(cb, queries, 0, p->slice_count * 2);
     if (!slice) vkd__record_inputs_ready(p->device, cb);
+    if (queries)
+        vk->vkCmdWriteTimestamp2(cb, VK_PIPELINE_STAGE_2_ALL_COMMANDS_BIT, queries, slice * 2);
     for (size_t i = 0; i < p->launch_count; i++) {
         if (p->launches[i].slice != slice) continue;
         if (p->launches[i].barrier)
@@ -82,6 +90,8 @@ static vkd_result record_slice(const vkd_program *p, uint32_t slice) {
                          SHADER_ACCESS);
         vkd__record_launch(p, cb, i);
     }
+    if (queries)
+        vk->vkCmdWriteTimestamp2(cb, VK_PIPELINE_STAGE_2_ALL_COMMANDS_BIT, queries, slice * 2 + 1);
     return end(p->device, cb);
 }
 
@@ -107,7 +117,7 @@ static vkd_result record_epilogue(const vkd_program *p, uint32_t slot) {
     return end(p->device, cb);
 }
 
-static vkd_result allocate(vkd_program *p, VkCommandBuffer *buffers, uint32_t count) {
+vkd_result vkd__record_allocate(vkd_program *p, VkCommandBuffer *buffers, uint32_t count) {
     if (!count) return VKD_OK;
     return VKD__VK(p->device, vkAllocateCommandBuffers(
                                   p->device->device,
@@ -121,8 +131,7 @@ static vkd_result allocate(vkd_program *p, VkCommandBuffer *buffers, uint32_t co
 
 static vkd_result make_buffers(vkd_program *p) {
     p->large = VKD_NEW(&p->memory, VkCommandBuffer, VKD_PROGRAM_RING * p->large_count);
-    p->slices = VKD_NEW(&p->memory, VkCommandBuffer, p->slice_count);
-    if (!p->large || !p->slices) return VKD_E_MEMORY;
+    if (!p->large) return VKD_E_MEMORY;
     vkd_result r =
         VKD__VK(p->device,
                 vkCreateCommandPool(
@@ -130,10 +139,18 @@ static vkd_result make_buffers(vkd_program *p) {
                     &(VkCommandPoolCreateInfo){.sType = VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO,
                                                .queueFamilyIndex = p->device->probe.family},
                     NULL, &p->pool));
-    if (!r) r = allocate(p, p->prologue, VKD_PROGRAM_RING);
-    if (!r) r = allocate(p, p->epilogue, VKD_PROGRAM_RING);
-    if (!r) r = allocate(p, p->large, VKD_PROGRAM_RING * p->large_count);
-    return r ? r : allocate(p, p->slices, p->slice_count);
+    if (!r) r = vkd__record_allocate(p, p->prologue, VKD_PROGRAM_RING);
+    if (!r) r = vkd__record_allocate(p, p->epilogue, VKD_PROGRAM_RING);
+    return r ? r : vkd__record_allocate(p, p->large, VKD_PROGRAM_RING * p->large_count);
+}
+
+vkd_result vkd__program_recut(vkd_program *p) {
+    p->slices = VKD_NEW(&p->memory, VkCommandBuffer, p->slice_count);
+    if (!p->slices) return VKD_E_MEMORY;
+    vkd_result r = vkd__record_allocate(p, p->slices, p->slice_count);
+    for (uint32_t i = 0; !r && i < p->slice_count; i++)
+        r = vkd__record_slice(p, p->slices[i], i, VK_NULL_HANDLE);
+    return r ? r : vkd__program_make_submits(p);
 }
 
 vkd_result vkd__program_record(vkd_program *p) {
@@ -143,7 +160,5 @@ vkd_result vkd__program_record(vkd_program *p) {
         if (!r) r = record_large(p, slot);
         if (!r) r = record_epilogue(p, slot);
     }
-    for (uint32_t slice = 0; !r && slice < p->slice_count; slice++)
-        r = record_slice(p, slice);
-    return r;
+    return r ? r : vkd__program_recut(p);
 }

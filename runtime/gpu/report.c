@@ -75,3 +75,34 @@ const vkd__feature *vkd__device_features(const vkd_device *device) {
 uint64_t vkd__device_memory(const vkd_device *device) {
     return device_memory(&device->probe.memory);
 }
+
+vkd__identity vkd__device_identity(const vkd_device *device) {
+    vkd__identity id = {.driver_version = device->probe.driver_version,
+                        .shaders = vkd__shaders_hash()};
+    memcpy(id.uuid, device->probe.uuid, sizeof id.uuid);
+    return id;
+}
+
+vkd_ctx *vkd__device_ctx(const vkd_device *device) {
+    return device->ctx;
+}
+
+const vkd_profile *vkd__device_table(const vkd_device *device) {
+    return &device->table;
+}
+
+void vkd__device_set_profile(vkd_device *device, const vkd_profile *p) {
+    device->profile = *p;
+}
+
+char *vkd_device_sizes(const vkd_device *device) {
+    vkd__text t = {.ctx = device->ctx};
+    vkd__sizes_text(&device->profile, &t);
+    if (!t.failed && t.text) return t.text;
+    vkd__text_term(&t);
+    return NULL;
+}
+
+vkd_result vkd_device_set_sizes(vkd_device *device, const char *sizes) {
+    return vkd__sizes_apply(device->ctx, &device->table, sizes ? sizes : "", &device->profile);
+}

@@ -12,6 +12,7 @@ typedef enum vkd__feature_id {
     VKD__FEATURE_SIZE_CONTROL,
     VKD__FEATURE_MEMORY_BUDGET,
     VKD__FEATURE_TIMESTAMPS,
+    VKD__FEATURE_FAULT,
     VKD__FEATURE_CACHE,
     VKD__FEATURE_F16,
     VKD__FEATURE_BDA,
@@ -49,6 +50,19 @@ const char *vkd__device_cache_path(const vkd_device *device);
 const vkd__feature *vkd__device_features(const vkd_device *device); /* VKD__FEATURE_COUNT of them */
 /* Bytes of the heap that kernels work in. */
 uint64_t vkd__device_memory(const vkd_device *device);
+
+/* What measurements of a device hold for. */
+typedef struct vkd__identity {
+    uint8_t uuid[16];
+    uint32_t driver_version;
+    uint64_t shaders; /* hash of all kernels of this build */
+} vkd__identity;
+vkd__identity vkd__device_identity(const vkd_device *device);
+vkd_ctx *vkd__device_ctx(const vkd_device *device);
+/* The sizes that the table of devices gives, which the device was opened with. */
+const vkd_profile *vkd__device_table(const vkd_device *device);
+/* Plans made from now on have the sizes of p, a changed copy of the device's profile. */
+void vkd__device_set_profile(vkd_device *device, const vkd_profile *p);
 
 /* Submits one empty command buffer, which was recorded before, and waits. *seconds is what the
  * submission itself cost the host: what a replayed step is measured against. */

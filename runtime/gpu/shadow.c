@@ -5,6 +5,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/half.h"
 #include "gpu/gpu.h"
 
 typedef struct walk walk;
@@ -41,6 +42,10 @@ static vkd_result fetch(walk *w, vkd_tensor t, vkd__values *out) {
             float f;
             memcpy(&f, raw + i * size, size);
             out->v[i] = (double)f;
+        } else if (vkd__is_half(out->tensor->dtype)) {
+            uint16_t h;
+            memcpy(&h, raw + i * size, size);
+            out->v[i] = (double)(out->tensor->dtype == VKD_F16 ? vkd__f16_to(h) : vkd__bf16_to(h));
         } else if (out->tensor->dtype == VKD_I32) {
             int32_t n;
             memcpy(&n, raw + i * size, size);
@@ -109,9 +114,12 @@ static vkd_result compare(walk *w, vkd_tensor t, const vkd__values *want) {
     vkd__values got;
     const vkd_result r = fetch(w, t, &got);
     if (r) return r;
-    const bool real = got.tensor->dtype == VKD_F32;
-    const double rtol = !real ? 0 : n->op->rtol > 0 ? n->op->rtol : 1e-5;
-    const double atol = !real ? 0 : n->op->atol > 0 ? n->op->atol : 1e-5;
+    const vkd_dtype dtype = got.tensor->dtype;
+    const bool real = vkd__is_real(dtype);
+    /* A sum that differs in its last bit may round to the next 16-bit value. */
+    const double unit = dtype == VKD_F16 ? 0x1p-10 : dtype == VKD_BF16 ? 0x1p-7 : 0;
+    const double rtol = !real ? 0 : (n->op->rtol > 0 ? n->op->rtol : 1e-5) + unit;
+    const double atol = !real ? 0 : (n->op->atol > 0 ? n->op->atol : 1e-5) + unit * 0x1p-14;
     const uint64_t count = vkd_shape_count(got.tensor->shape);
     for (uint64_t i = 0; i < count; i++) {
         if (agrees(got.v[i], want->v[i], rtol, atol)) continue;
@@ -148,7 +156,7 @@ static vkd_result finish(vkd_program *p, uint64_t ticket) {
                                           .commandBuffer = p->epilogue[ticket % VKD_PROGRAM_RING]};
     const VkSemaphoreSubmitInfo signal = {.sType = VK_STRUCTURE_TYPE_SEMAPHORE_SUBMIT_INFO,
                                           .semaphore = p->timeline,
-                                          .value = ticket * p->slice_count,
+                                          .value = vkd__program_value(p, ticket),
                                           .stageMask = VK_PIPELINE_STAGE_2_ALL_COMMANDS_BIT};
     return VKD__VK(p->device,
                    vkQueueSubmit2(p->device->queue, 1,
@@ -171,7 +179,7 @@ vkd_result vkd__shadow_step(vkd_program *p, uint64_t ticket) {
 static vkd_result scan(walk *w, vkd_tensor t) {
     vkd_program *p = w->p;
     if (p->nonfinite || !lies_somewhere(p, t)) return VKD_OK;
-    if (vkd__tensor_get(p->graph, t)->dtype != VKD_F32) return VKD_OK;
+    if (!vkd__is_real(vkd__tensor_get(p->graph, t)->dtype)) return VKD_OK;
     vkd__values values;
     const vkd_result r = fetch(w, t, &values);
     if (r) return r;

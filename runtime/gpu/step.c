@@ -22,23 +22,35 @@ void vkd_program_set_step(vkd_program *program, int32_t step) {
     program->step = step;
 }
 
-vkd_result vkd__program_lost(vkd_program *p, uint64_t reached) {
-    p->device->lost = true;
-    vkd__text kernels = {.ctx = p->ctx};
-    const bool known = reached < p->submitted * p->slice_count;
-    const uint32_t slice = known ? (uint32_t)(reached % p->slice_count) : 0;
+uint64_t vkd__program_value(const vkd_program *p, uint64_t ticket) {
+    return p->value_base + (ticket - p->ticket_base) * p->slice_count;
+}
+
+/* Those of one slice, or of all with UINT32_MAX. */
+static void kernel_names(const vkd_program *p, uint32_t slice, vkd__text *out) {
     const char *last = "";
-    for (size_t i = 0; i < p->launch_count && kernels.length < 700; i++) {
+    for (size_t i = 0; i < p->launch_count && out->length < 700; i++) {
         const vkd__launch *l = &p->launches[i];
-        if ((known && l->slice != slice) || !strcmp(l->kernel, last)) continue;
-        vkd__text_add(&kernels, "%s%s", kernels.length ? ", " : "", l->kernel);
+        if ((slice != UINT32_MAX && l->slice != slice) || !strcmp(l->kernel, last)) continue;
+        vkd__text_add(out, "%s%s", out->length ? ", " : "", l->kernel);
         last = l->kernel;
     }
+}
+
+vkd_result vkd__program_lost(vkd_program *p, uint64_t reached) {
+    p->device->lost = true;
+    const bool known = reached >= p->value_base && reached < vkd__program_value(p, p->submitted);
+    const uint64_t since = known ? reached - p->value_base : 0;
+    const uint32_t slice = (uint32_t)(since % p->slice_count);
+    vkd__text kernels = {.ctx = p->ctx};
+    kernel_names(p, known ? slice : UINT32_MAX, &kernels);
+    vkd__fault_words(p->device, &kernels);
     const char *names = kernels.text ? kernels.text : "none";
     const vkd_result r =
         known ? vkd__fail(p->ctx, VKD_E_DEVICE_LOST,
                           "'%s' was lost in step %llu of '%s', slice %u of %u; kernels: %s",
-                          p->device->probe.name, (unsigned long long)reached / p->slice_count + 1,
+                          p->device->probe.name,
+                          (unsigned long long)(p->ticket_base + since / p->slice_count + 1),
                           p->name, (unsigned)slice + 1, (unsigned)p->slice_count, names)
               : vkd__fail(p->ctx, VKD_E_DEVICE_LOST,
                           "'%s' was lost while '%s' ran, the driver cannot say where; kernels: %s",
@@ -49,11 +61,31 @@ vkd_result vkd__program_lost(vkd_program *p, uint64_t reached) {
 
 /* A lost device gets its own message; the counter says how far it came, where the driver knows. */
 static vkd_result report(vkd_program *p, VkResult result, const char *call) {
-    if (result != VK_ERROR_DEVICE_LOST) return vkd__vk(p->device, result, call);
+    if (result != VK_ERROR_DEVICE_LOST) {
+        const vkd_result r = vkd__vk(p->device, result, call);
+        vkd__text kernels = {.ctx = p->ctx};
+        kernel_names(p, UINT32_MAX, &kernels);
+        vkd__fail(p->ctx, r, "step %llu of '%s': %s; kernels: %s",
+                  (unsigned long long)p->submitted + 1, p->name, p->ctx->error,
+                  kernels.text ? kernels.text : "none");
+        vkd__text_term(&kernels);
+        return r;
+    }
     uint64_t reached = UINT64_MAX;
     if (p->device->vk.vkGetSemaphoreCounterValue(p->device->device, p->timeline, &reached))
         reached = UINT64_MAX;
     return vkd__program_lost(p, reached);
+}
+
+vkd_result vkd__program_wait_value(vkd_program *p, uint64_t value) {
+    const VkResult result = p->device->vk.vkWaitSemaphores(
+        p->device->device,
+        &(VkSemaphoreWaitInfo){.sType = VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO,
+                               .semaphoreCount = 1,
+                               .pSemaphores = &p->timeline,
+                               .pValues = &value},
+        UINT64_MAX);
+    return result ? report(p, result, "vkWaitSemaphores") : VKD_OK;
 }
 
 vkd_result vkd_program_wait(vkd_program *program, uint64_t ticket) {
@@ -63,15 +95,8 @@ vkd_result vkd_program_wait(vkd_program *program, uint64_t ticket) {
         return vkd__fail(p->ctx, VKD_E_ARGUMENT, "'%s' has no step %llu yet, the last is %llu",
                          p->name, (unsigned long long)ticket, (unsigned long long)p->submitted);
     if (p->device->lost) return vkd__program_lost(p, UINT64_MAX);
-    const uint64_t value = ticket * p->slice_count;
-    const VkResult result = p->device->vk.vkWaitSemaphores(
-        p->device->device,
-        &(VkSemaphoreWaitInfo){.sType = VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO,
-                               .semaphoreCount = 1,
-                               .pSemaphores = &p->timeline,
-                               .pValues = &value},
-        UINT64_MAX);
-    if (result) return report(p, result, "vkWaitSemaphores");
+    const vkd_result r = vkd__program_wait_value(p, vkd__program_value(p, ticket));
+    if (r) return r;
     p->done = ticket;
     return VKD_OK;
 }
@@ -108,7 +133,7 @@ vkd_result vkd__program_send(vkd_program *p, uint64_t ticket, const VkCommandBuf
         (at++)->commandBuffer = slices[i];
         if (i + 1 == p->slice_count) (at++)->commandBuffer = p->epilogue[slot];
         p->submits[i].commandBufferInfoCount = (uint32_t)(at - p->submits[i].pCommandBufferInfos);
-        p->submit_signals[i].value = (ticket - 1) * p->slice_count + i + 1;
+        p->submit_signals[i].value = vkd__program_value(p, ticket - 1) + i + 1;
     }
     const VkResult result =
         p->device->vk.vkQueueSubmit2(p->device->queue, p->slice_count, p->submits, VK_NULL_HANDLE);
@@ -121,19 +146,26 @@ vkd_result vkd__program_send(vkd_program *p, uint64_t ticket, const VkCommandBuf
 vkd_result vkd_program_submit(vkd_program *program, uint64_t *ticket) {
     vkd_program *p = program;
     if (p->device->lost) return vkd__program_lost(p, UINT64_MAX);
+    if (!p->slice_count)
+        return vkd__fail(p->ctx, VKD_E_DEVICE,
+                         "'%s' could not be recorded again and must be made anew", p->name);
     const uint64_t t = p->submitted + 1;
     vkd_result r = VKD_OK;
     if (p->check) {
         r = vkd__shadow_step(p, t);
     } else {
+        const VkCommandBuffer *slices = p->timing ? vkd__timing_slices(p) : NULL;
         r = vkd__program_stage(p, t, p->step);
-        if (!r) r = vkd__program_send(p, t, p->timing ? vkd__timing_slices(p) : p->slices);
+        if (!r && !p->timing) r = vkd__pace_before(p, t, &slices);
+        if (!r) r = vkd__program_send(p, t, slices);
+        if (r && p->pace && p->pace_ticket == t) vkd__pace_destroy(p); /* it never ran */
     }
     if (r) return r;
     p->submitted = t;
     p->step = (int32_t)((uint32_t)p->step + 1);
     if (ticket) *ticket = t;
-    return p->timing && !p->check ? vkd__timing_collect(p) : VKD_OK;
+    if (p->check) return VKD_OK;
+    return p->timing ? vkd__timing_collect(p) : vkd__pace_after(p);
 }
 
 const void *vkd_program_output(vkd_program *program, uint64_t ticket, const char *name,

@@ -43,8 +43,14 @@ void vkd__case_special(vkd__case *c, double value, uint32_t every) {
     c->inputs[c->input_count - 1].special_every = every;
 }
 
+void vkd__case_half(vkd__case *c, vkd_dtype dtype) {
+    const double unit = dtype == VKD_F16 ? 0x1p-10 : 0x1p-7;
+    c->rtol = c->atol = 4 * unit;
+}
+
 void vkd__case_output(vkd__case *c, vkd_tensor t) {
     VKD_ASSERT(c->output_count < VKD__MAX_OUT);
+    if (vkd__is_half(vkd__tensor_get(c->g, t)->dtype)) t = c->g->widen(c->g, t);
     c->outputs[c->output_count++] = t;
 }
 

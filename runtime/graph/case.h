@@ -24,6 +24,8 @@ struct vkd__case {
     vkd_tensor outputs[VKD__MAX_OUT]; /* what is compared */
     uint32_t output_count;
     double difference_bound; /* relative, of the gradient check; 0: 1e-6 */
+    double rtol, atol;       /* for this case in place of the op's, where not 0: roundings to 16
+                                bits on the way */
 };
 
 /* Inputs named "x0", "x1", ... in order; f32 ones are differentiated unless said otherwise. */
@@ -34,6 +36,8 @@ vkd_tensor vkd__case_u8(vkd__case *c, vkd_shape shape);
 /* Makes every `every`-th element of the last input `value`. */
 void vkd__case_special(vkd__case *c, double value, uint32_t every);
 void vkd__case_output(vkd__case *c, vkd_tensor t);
+/* The case rounds to that type on its way: its tolerances are a few units of it. */
+void vkd__case_half(vkd__case *c, vkd_dtype dtype);
 
 /* Fills element i of input k deterministically: the same numbers on host and device. */
 double vkd__case_value(const vkd__case_input *in, uint32_t k, uint64_t i, vkd_dtype dtype);

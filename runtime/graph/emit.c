@@ -52,7 +52,7 @@ void vkd__node_out(vkd_graph *g, vkd__node *n, uint32_t i, vkd_dtype dtype, vkd_
                       .shape = shape,
                       .home = VKD__HOME_NODE,
                       .node = (uint32_t)g->node_count,
-                      .needs_grad = needs_grad && n->op->backward && dtype == VKD_F32};
+                      .needs_grad = needs_grad && n->op->backward && vkd__is_real(dtype)};
     n->out[i] = (vkd_tensor){(uint32_t)g->tensor_count++};
     if (n->out_count <= i) n->out_count = i + 1;
 }
@@ -67,12 +67,30 @@ static bool check_inputs(vkd_graph *g, const vkd__node *n, uint32_t optional) {
     return true;
 }
 
+/* Widens the 16-bit inputs that the op does not take as they are. */
+static void widen_inputs(vkd_graph *g, vkd__node *n) {
+    const uint32_t takes = n->op->is_view ? 1 : n->op->takes_half;
+    vkd_dtype common = VKD_U8; /* of the inputs that may have 16 bits; none yet */
+    bool differ = false;
+    for (uint32_t i = 0; i < n->in_count; i++) {
+        if (!n->in[i].id || !(takes >> i & 1)) continue;
+        const vkd_dtype dtype = vkd__tensor_get(g, n->in[i])->dtype;
+        differ |= common != VKD_U8 && dtype != common;
+        common = dtype;
+    }
+    for (uint32_t i = 0; i < n->in_count && !g->status; i++)
+        if (vkd__is_half(vkd__tensor_get(g, n->in[i])->dtype) && (differ || !(takes >> i & 1)))
+            n->in[i] = g->widen(g, n->in[i]);
+}
+
 vkd_tensor vkd__emit(vkd_graph *g, const vkd__emit_desc *desc) {
     if (g->status) return (vkd_tensor){0};
     VKD_ASSERT(desc->in_count <= VKD__MAX_IN);
     vkd__node n = {.op = desc->op, .in_count = desc->in_count, .writes = desc->writes};
     memcpy(n.in, desc->in, sizeof n.in);
     if (!check_inputs(g, &n, desc->optional)) return (vkd_tensor){0};
+    if (g->widen) widen_inputs(g, &n);
+    if (g->status) return (vkd_tensor){0};
     if (desc->params_size) {
         void *params = vkd__arena_alloc(&g->arena, 1, desc->params_size);
         if (!params || !desc->params) {

@@ -16,6 +16,7 @@ vkd_result vkd_graph_create(vkd_ctx *ctx, vkd_store *store, const vkd_graph_desc
     g->arena.ctx = ctx;
     g->references = 1;
     g->seed = desc ? desc->seed : 0;
+    g->compute = desc ? desc->compute : VKD_F32;
     g->name = vkd__arena_format(&g->arena, "%s", desc && desc->name ? desc->name : "graph");
     /* Tensor 0 is no tensor, so that a zeroed handle is invalid. */
     if (!g->name || !VKD__RESERVE(ctx, g->tensors, g->tensor_count, g->tensor_capacity)) {
@@ -97,7 +98,15 @@ static bool input_name_taken(vkd_graph *g, const char *name) {
     return false;
 }
 
+/* The host has no 16-bit values to give: what it writes and keeps is f32. */
+static bool host_type(vkd_graph *g, const char *name, vkd_dtype dtype) {
+    if (g->status || !vkd__is_half(dtype)) return true;
+    return vkd__graph_fail(g, NULL, VKD_E_ARGUMENT,
+                           "'%s' cannot have 16 bits; make it f32 and cast it", name);
+}
+
 vkd_tensor vkd_input(vkd_graph *g, const char *name, vkd_dtype dtype, vkd_shape shape) {
+    if (!host_type(g, name, dtype)) return (vkd_tensor){0};
     if (!g->status && input_name_taken(g, name)) {
         vkd__graph_fail(g, NULL, VKD_E_ARGUMENT, "there is already an input '%s'", name);
         return (vkd_tensor){0};
@@ -167,7 +176,7 @@ vkd_tensor vkd_param(vkd_graph *g, const char *name, vkd_shape shape, const vkd_
 }
 
 vkd_tensor vkd_state(vkd_graph *g, const char *name, vkd_dtype dtype, vkd_shape shape) {
-    if (g->status) return (vkd_tensor){0};
+    if (g->status || !host_type(g, name, dtype)) return (vkd_tensor){0};
     uint32_t entry = 0;
     const vkd_result r = vkd__store_state(g->store, name, dtype, shape, &entry);
     return leaf_or_fail(g, r, entry);
@@ -199,5 +208,6 @@ void vkd_output(vkd_graph *g, const char *name, vkd_tensor t) {
         vkd__graph_fail(g, NULL, VKD_E_MEMORY, "no memory for the output '%s'", name);
         return;
     }
-    g->outputs[g->output_count++] = (vkd__output){copy, t};
+    if (vkd__is_half(vkd__tensor_get(g, t)->dtype)) t = g->widen(g, t);
+    if (!g->status) g->outputs[g->output_count++] = (vkd__output){copy, t};
 }

@@ -61,7 +61,10 @@ struct vkd_graph {
     size_t node_count, node_capacity;
     vkd__output *outputs;
     size_t output_count, output_capacity;
-    vkd_tensor step; /* vkd_step, {0} until asked for */
+    vkd_tensor step;   /* vkd_step, {0} until asked for */
+    vkd_dtype compute; /* of products: VKD_F32, or a 16-bit type in a mixed graph */
+    /* Set by the op that makes 16-bit tensors: x in f32, for readers that know no other type. */
+    vkd_tensor (*widen)(vkd_graph *g, vkd_tensor x);
 };
 
 /* Row-major values of one tensor for a reference, all types as double. */
@@ -97,6 +100,9 @@ struct vkd_op_def {
     bool (*lower)(vkd__lower *l, const vkd__node *n);
     /* The meaning: double precision, plain loops. */
     void (*reference)(const vkd__ref *r);
+    /* Bit i: in[i] may have 16 bits. All such inputs then have one type; where their types differ,
+     * and for all other inputs, 16-bit tensors are widened in front of the node. */
+    uint32_t takes_half;
     /* out[0] is in[0]'s storage under another shape: nothing is launched. */
     bool is_view;
     /* The launch may put out[0] into in[0]'s storage when nobody needs in[0] afterwards; its
@@ -155,6 +161,14 @@ const char *vkd__shape_text(vkd_graph *g, vkd_shape shape);
 /* What a shape has that no tensor may have ("no elements"); NULL for a good one. Sizes that pass
  * can be multiplied and counted in 64 bits, those of f32 and i32 also in 32. */
 const char *vkd__shape_fault(vkd_shape shape, vkd_dtype dtype);
+static inline bool vkd__is_half(vkd_dtype dtype) {
+    return dtype == VKD_F16 || dtype == VKD_BF16;
+}
+static inline bool vkd__is_real(vkd_dtype dtype) {
+    return dtype == VKD_F32 || vkd__is_half(dtype);
+}
+/* v as a tensor of that type holds it. */
+double vkd__rounded(vkd_dtype dtype, double v);
 bool vkd__shape_equal(vkd_shape a, vkd_shape b);
 /* NumPy's rule; false when they do not fit. */
 bool vkd__shape_broadcast(vkd_shape a, vkd_shape b, vkd_shape *out);
@@ -176,6 +190,8 @@ vkd_result vkd__host_create(const vkd_graph *g, vkd__host **out);
 void vkd__host_destroy(vkd__host *h);
 double *vkd__host_values(vkd__host *h, vkd_tensor t);
 void vkd__host_run(vkd__host *h);
+/* From now on 16-bit results keep their full precision: what central differences need. */
+void vkd__host_exact(vkd__host *h);
 /* One node alone, for shadow mode. */
 void vkd__host_run_node(vkd__host *h, uint32_t node);
 

@@ -11,6 +11,7 @@ struct vkd__host {
     double **values;  /* by tensor id */
     vkd__node *nodes; /* a copy: the graph may get more, or be extended, while this one lives */
     size_t node_count;
+    bool exact;
 };
 
 static double **entry_values(vkd__host *h, const vkd_store *s) {
@@ -92,6 +93,16 @@ void vkd__host_run_node(vkd__host *h, uint32_t node) {
     for (uint32_t i = 0; i < n->out_count; i++)
         r.out[i] = (vkd__values){vkd__tensor_get(h->g, n->out[i]), h->values[n->out[i].id]};
     n->op->reference(&r);
+    for (uint32_t i = 0; i < n->out_count && !h->exact; i++) {
+        const vkd__tensor *t = r.out[i].tensor;
+        if (!vkd__is_half(t->dtype)) continue;
+        for (uint64_t k = 0; k < vkd_shape_count(t->shape); k++)
+            r.out[i].v[k] = vkd__rounded(t->dtype, r.out[i].v[k]);
+    }
+}
+
+void vkd__host_exact(vkd__host *h) {
+    h->exact = true;
 }
 
 void vkd__host_run(vkd__host *h) {

@@ -5,23 +5,33 @@
  * - elide: store tensors to their places; values that are made where they belong (plan_elide.c)
  * - lower: nodes to launches, through each op (plan_lower.c; what ops call: plan_launch.c)
  * - place: lifetimes to offsets in the arenas, bindings to places (plan_place.c, plan_pack.c)
- * - sync: reads and writes to barriers, predicted time to slices (plan_sync.c)
+ * - sync: long launches to pieces (plan_split.c), reads and writes to barriers, predicted time to
+ *   slices (plan_sync.c)
  * - print: text (plan_print.c) */
 #ifndef VKD_PLAN_H
 #define VKD_PLAN_H
 
+#include "graph/geometry.h"
 #include "graph/graph.h"
 
 /* ---- What the planner knows of a device ------------------------------------------------------ */
 
 struct vkd_profile {
     char name[64];
-    bool direct;             /* CPU devices: the `direct` kernels; else `tile` */
-    uint32_t subgroup;       /* direct kernels: lanes of a workgroup */
-    uint32_t row_workgroup;  /* base row kernels: invocations for one row (power of two) */
-    uint32_t flat_workgroup; /* element-wise kernels */
-    uint32_t tile_m, tile_n, tile_k, tile_tm,
-        tile_tn; /* matmul on large matrices; multiples of 4 */
+    bool direct;       /* CPU devices: the `direct` kernels; else `tile` */
+    uint32_t subgroup; /* direct kernels: lanes of a workgroup */
+    /* Invocations of a workgroup, powers of two: */
+    uint32_t flat_workgroup;   /* element-wise kernels */
+    uint32_t column_workgroup; /* sums over all but the last axis: a quad of columns each */
+    uint32_t row_workgroup;    /* base row kernels: at most as many on one row */
+    uint32_t short_workgroup;  /* row kernels where rows have less than 64 elements */
+    uint32_t reduce_workgroup; /* one workgroup that reduces over everything */
+    vkd__tile tile[VKD__MATMUL_CLASSES];
+    vkd__direct_tile direct_tile[VKD__MATMUL_CLASSES];
+    uint32_t fill_groups; /* workgroups of a product below which the device idles: K is split */
+    /* Elements of C from which a product counts as large. It belongs to the device, not to the tile
+     * that was tuned last: a product keeps its class. */
+    uint64_t large_product;
     uint32_t max_groups[3];
     uint32_t max_invocations;
     uint32_t max_shared;     /* bytes */
@@ -36,8 +46,13 @@ struct vkd_profile {
  */
 
 #define VKD__MAX_BINDINGS 10
-#define VKD__MAX_SPEC 24
+#define VKD__MAX_SPEC 32
 #define VKD__PUSH_BYTES 128
+#define VKD__SPEC_GRID 30 /* shaders/lib/grid.glsl */
+
+/* What a submission should take at most, and the longest launch that is left whole. */
+#define VKD__SLICE_SECONDS 0.1
+#define VKD__SPLIT_SECONDS 0.5
 
 typedef enum vkd__access { VKD__READ = 1, VKD__WRITE = 2, VKD__READ_WRITE = 3 } vkd__access;
 
@@ -63,6 +78,8 @@ typedef struct vkd__launch {
     uint32_t node;
     const char *label; /* the tensor it makes */
     uint32_t groups[3];
+    bool piece;       /* of a larger grid, beginning at this group; its spec gives the whole: */
+    uint32_t base[3]; /* VKD__SPEC_GRID and the two that follow */
     uint32_t binding_count;
     vkd__binding bindings[VKD__MAX_BINDINGS];
     uint32_t spec_count;
@@ -193,6 +210,12 @@ typedef struct vkd__block {
 /* Gives each block a place such that no two overlap in space and time; sorts the blocks. A block
  * larger than max_allocation is the caller's mistake. Fills arena_bytes and arena_count. */
 vkd_result vkd__plan_pack(vkd_plan *p, vkd__block *blocks, size_t count);
+/* Cuts launches that are predicted to run longer than VKD__SPLIT_SECONDS into pieces. */
+vkd_result vkd__plan_split(vkd_plan *p);
+/* Predicted from the profile's rates. */
+double vkd__plan_seconds(const vkd_profile *profile, const vkd__launch *l);
+/* Gives launches their slices, in order, from their predicted seconds; returns how many. */
+uint32_t vkd__plan_slices(vkd__launch *launches, size_t count);
 /* Sets the launches' barriers from the places of their bindings. */
 vkd_result vkd__plan_barriers(vkd_plan *p);
 

@@ -18,7 +18,7 @@ bool vkd__direct(const vkd__lower *l, const char *kernel) {
     const vkd__node *n = &l->g->nodes[l->node];
     for (uint32_t i = 0; i < n->in_count; i++) {
         const vkd__tensor *t = &l->g->tensors[n->in[i].id];
-        if (!n->in[i].id || t->dtype != VKD_F32) continue;
+        if (!n->in[i].id || !vkd__is_real(t->dtype)) continue;
         if (vkd__div_up(vkd_shape_count(t->shape), 4) > l->profile->max_texels) return false;
     }
     return true;

@@ -9,6 +9,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #define SCRATCH 0x80000000u
 #define NEVER 0xffffffffu
@@ -175,7 +176,7 @@ static vkd_result check_sizes(const placing *s) {
 static bool is_direct(const char *kernel) {
     while (*kernel && *kernel != '.')
         kernel++;
-    return *kernel == '.';
+    return !strcmp(kernel, ".direct"); /* other variants, as matmul.sum, bind as their base does */
 }
 
 /* Direct kernels read their f32 inputs through texel views, which have a limit of their own. */

@@ -11,7 +11,7 @@
 #define SCRATCH 0x80000000u
 
 static void print_shape(vkd__text *t, vkd_dtype dtype, vkd_shape shape) {
-    static const char *const names[] = {"f32", "i32", "u8"};
+    static const char *const names[] = {"f32", "i32", "u8", "f16", "bf16"};
     vkd__text_add(t, "(");
     for (uint32_t i = 0; i < shape.axes; i++)
         vkd__text_add(t, "%s%" PRIu32, i ? ", " : "", shape.dim[i]);
@@ -76,6 +76,9 @@ static void print_launch(vkd__text *t, const vkd_plan *p, size_t i) {
     vkd__text_add(t, "  groups %" PRIu32, l->groups[0]);
     if (l->groups[1] > 1 || l->groups[2] > 1) vkd__text_add(t, "x%" PRIu32, l->groups[1]);
     if (l->groups[2] > 1) vkd__text_add(t, "x%" PRIu32, l->groups[2]);
+    if (l->piece)
+        vkd__text_add(t, " from %" PRIu32 "x%" PRIu32 "x%" PRIu32, l->base[0], l->base[1],
+                      l->base[2]);
     vkd__text_add(t, "  spec");
     for (uint32_t k = 0; k < l->spec_count; k++)
         if (l->spec_id[k] < 1 || l->spec_id[k] > 2 || l->spec[k] != 1)

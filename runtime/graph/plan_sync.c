@@ -46,25 +46,25 @@ vkd_result vkd__plan_barriers(vkd_plan *p) {
     return VKD_OK;
 }
 
-#define SLICE_SECONDS 0.1
-
-static void set_slices(vkd_plan *p) {
-    const vkd_profile *profile = &p->profile;
+uint32_t vkd__plan_slices(vkd__launch *launches, size_t count) {
+    uint32_t slices = 0;
     double sum = 0;
-    for (size_t i = 0; i < p->launch_count; i++) {
-        vkd__launch *l = &p->launches[i];
-        const double compute = l->flops / (profile->gflops * 1e9);
-        const double memory = l->traffic / (profile->gbytes * 1e9);
-        l->seconds = (compute > memory ? compute : memory) + profile->launch_seconds;
-        const bool full = i > 0 && sum + l->seconds > SLICE_SECONDS;
-        if (i == 0 || full) p->slice_count++;
+    for (size_t i = 0; i < count; i++) {
+        vkd__launch *l = &launches[i];
+        const bool full = i > 0 && sum + l->seconds > VKD__SLICE_SECONDS;
+        if (i == 0 || full) slices++;
         sum = full ? l->seconds : sum + l->seconds;
-        l->slice = p->slice_count - 1;
+        l->slice = slices - 1;
     }
+    return slices;
 }
 
 vkd_result vkd__plan_sync(vkd_plan *p) {
-    const vkd_result r = vkd__plan_barriers(p);
-    if (!r) set_slices(p);
-    return r;
+    vkd_result r = vkd__plan_split(p);
+    if (!r) r = vkd__plan_barriers(p);
+    if (r) return r;
+    for (size_t i = 0; i < p->launch_count; i++)
+        p->launches[i].seconds = vkd__plan_seconds(&p->profile, &p->launches[i]);
+    p->slice_count = vkd__plan_slices(p->launches, p->launch_count);
+    return VKD_OK;
 }

@@ -12,7 +12,12 @@
 #define FLOOR                                                                                      \
     .max_groups = {65535, 65535, 65535}, .max_invocations = 256, .max_shared = 32768,              \
     .max_binding = 128 * MIB, .max_allocation = 1024 * MIB
-#define TILE(m, n, k, tm, tn) .tile_m = m, .tile_n = n, .tile_k = k, .tile_tm = tm, .tile_tn = tn
+#define TILES                                                                                      \
+    .tile = {[VKD__MATMUL_LARGE] = {64, 64, 16, 4, 4},                                             \
+             [VKD__MATMUL_SMALL] = {32, 32, 16, 4, 4},                                             \
+             [VKD__MATMUL_NARROW] = {32, 32, 16, 4, 4}},                                           \
+    .direct_tile = {{32, 8}, {32, 8}, {16, 16}}
+#define LARGE_PRODUCT (128 * 64 * 64) /* a layer of a thousand for a batch of a few hundred */
 
 /* Rates are what these kernels may reach, not a data sheet's: they cut submissions into slices. */
 static const vkd_profile gpu = {.name = "gpu",
@@ -20,8 +25,13 @@ static const vkd_profile gpu = {.name = "gpu",
                                 .max_texels = 65536,
                                 .subgroup = 32,
                                 .row_workgroup = 128,
+                                .short_workgroup = 128,
+                                .reduce_workgroup = 128,
                                 .flat_workgroup = 256,
-                                TILE(64, 64, 16, 4, 4),
+                                .column_workgroup = 256,
+                                TILES,
+                                .fill_groups = 128,
+                                .large_product = LARGE_PRODUCT,
                                 .gflops = 1000,
                                 .gbytes = 100,
                                 .launch_seconds = 10e-6};
@@ -34,8 +44,13 @@ static const vkd_profile cpu = {.name = "cpu",
                                 .direct = true,
                                 .subgroup = 8,
                                 .row_workgroup = 64,
+                                .short_workgroup = 64,
+                                .reduce_workgroup = 64,
                                 .flat_workgroup = 64,
-                                TILE(64, 64, 16, 4, 4),
+                                .column_workgroup = 64,
+                                TILES,
+                                .fill_groups = 1, /* never split K */
+                                .large_product = LARGE_PRODUCT,
                                 .gflops = 30,
                                 .gbytes = 6,
                                 .launch_seconds = 25e-6};

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "graph/graph.h"
 
+#include "base/half.h"
+
 vkd_shape vkd_shape_make(uint32_t axes, const uint32_t *dims) {
     vkd_shape s = {.axes = axes};
     /* Too many axes is kept in `axes`, so that the op that sees it can refuse it by name. */
@@ -30,7 +32,13 @@ const char *vkd__shape_fault(vkd_shape shape, vkd_dtype dtype) {
 }
 
 size_t vkd_dtype_size(vkd_dtype dtype) {
-    return dtype == VKD_U8 ? 1 : 4;
+    return dtype == VKD_U8 ? 1 : vkd__is_half(dtype) ? 2 : 4;
+}
+
+double vkd__rounded(vkd_dtype dtype, double v) {
+    if (dtype == VKD_F16) return (double)vkd__f16_to(vkd__f16_from((float)v));
+    if (dtype == VKD_BF16) return (double)vkd__bf16_to(vkd__bf16_from((float)v));
+    return v;
 }
 
 bool vkd__shape_equal(vkd_shape a, vkd_shape b) {

@@ -5,6 +5,9 @@
  *   out[1] = factor = 0 where norm or loss is not finite; else min(1, max_norm / (norm + 1e-6))
  * where max_norm > 0; else 1
  *
+ * With a loss scale s the gradient is s times the true one: the norm is that of gradient / s, the
+ * factor is divided by s, and the scale's state is moved (loss_scale.c).
+ *
  * and counts in the state (4) i32: steps applied, skipped, skipped in a row. The sum has two steps:
  * chunks of 4096 elements, then the chunks. A sum of squares beyond f32 counts as not finite. */
 #include <math.h>
@@ -13,7 +16,10 @@
 
 typedef struct guard_params {
     float max_norm;
+    uint32_t growth_interval; /* 0: the loss is not scaled */
 } guard_params;
+
+enum { GRADIENT, LOSS, STATE, SCALE, SCALE_STATE };
 
 vkd_tensor vkd_guard(vkd_graph *g, const char *group, vkd_tensor gradient, vkd_tensor loss,
                      float max_norm) {
@@ -21,8 +27,21 @@ vkd_tensor vkd_guard(vkd_graph *g, const char *group, vkd_tensor gradient, vkd_t
     return vkd__emit(g, &(vkd__emit_desc){.op = &vkd_op_guard,
                                           .in_count = 3,
                                           .in = {gradient, loss, state},
-                                          .writes = 1u << 2,
-                                          .params = &(guard_params){max_norm},
+                                          .writes = 1u << STATE,
+                                          .params = &(guard_params){max_norm, 0},
+                                          .params_size = sizeof(guard_params)});
+}
+
+vkd_tensor vkd_guard_scaled(vkd_graph *g, const char *group, vkd_tensor gradient, vkd_tensor loss,
+                            float max_norm, vkd_tensor scale, uint32_t growth_interval) {
+    const vkd_tensor state = vkd__group_state(g, group, "guard", VKD_I32, VKD_SHAPE(4));
+    const vkd_tensor scale_state = vkd__group_state(g, group, "loss_scale", VKD_I32, VKD_SHAPE(4));
+    if (!growth_interval) growth_interval = 2000;
+    return vkd__emit(g, &(vkd__emit_desc){.op = &vkd_op_guard,
+                                          .in_count = 5,
+                                          .in = {gradient, loss, state, scale, scale_state},
+                                          .writes = 1u << STATE | 1u << SCALE_STATE,
+                                          .params = &(guard_params){max_norm, growth_interval},
                                           .params_size = sizeof(guard_params)});
 }
 
@@ -66,45 +85,73 @@ static bool lower(vkd__lower *l, const vkd__node *n) {
     const uint64_t chunks = vkd__div_up(total, 4 * VKD_SQUARES_CHUNK);
     const uint32_t scratch = vkd__scratch_add(l, chunks * sizeof(float));
     if (!lower_squares(l, n, scratch, total)) return false;
-    vkd__launch *launch = vkd__reduce_launch(l, "guard");
+    const bool scaled = p->growth_interval != 0;
+    vkd__launch *launch = vkd__reduce_launch(l, scaled ? "guard.scaled" : "guard");
     if (!launch) return false;
     vkd__bind_scratch(launch, scratch, VKD__READ);
     vkd__bind(launch, n->in[1], VKD__READ);
     vkd__bind(launch, n->in[2], VKD__READ_WRITE);
     vkd__bind(launch, n->out[0], VKD__WRITE);
-    vkd__push(launch, &(struct vkd_guard_params){(uint32_t)chunks, p->max_norm},
+    if (scaled) {
+        vkd__bind(launch, n->in[SCALE], VKD__READ);
+        vkd__bind(launch, n->in[SCALE_STATE], VKD__READ_WRITE);
+    }
+    vkd__push(launch, &(struct vkd_guard_params){(uint32_t)chunks, p->max_norm, p->growth_interval},
               sizeof(struct vkd_guard_params));
     vkd__cost(launch, (double)chunks, 4.0 * (double)chunks);
     return true;
 }
 
+static void move_scale(double *state, double scale, bool good, uint32_t interval) {
+    state[1] = good ? state[1] + 1 : 0;
+    if (!good) {
+        state[2] += 1;
+        if (scale > 1) state[0] -= 1;
+    } else if (state[1] >= interval) {
+        state[1] = 0;
+        if (scale < 16777216) state[0] += 1;
+    }
+}
+
 static void reference(const vkd__ref *r) {
     const guard_params *p = r->node->params;
+    const double scale = p->growth_interval ? r->in[SCALE].v[0] : 1;
     double sum = 0, *state = r->in[2].v;
     for (uint64_t i = 0; i < vkd_shape_count(r->in[0].tensor->shape); i++)
         sum += r->in[0].v[i] * r->in[0].v[i];
-    const double norm = sqrt(sum), limit = (double)p->max_norm;
+    const double norm = sqrt(sum) / scale, limit = (double)p->max_norm;
     const bool finite = isfinite(norm) && isfinite(r->in[1].v[0]);
     r->out[0].v[0] = norm;
     r->out[0].v[1] = !finite ? 0 : limit > 0 && limit < norm + 1e-6 ? limit / (norm + 1e-6) : 1;
+    r->out[0].v[1] /= scale;
+    if (p->growth_interval) move_scale(r->in[SCALE_STATE].v, scale, finite, p->growth_interval);
     state[finite ? 0 : 1] += 1;
     state[2] = finite ? 0 : state[2] + 1;
 }
 
 static void build_case(vkd__case *c) {
-    static const uint32_t sizes[] = {1, 33, 5000, 20000, 33};
-    static const float limits[] = {0, 0.25f, 3, 1e6f, 1};
+    static const uint32_t sizes[] = {1, 33, 5000, 20000, 33, 33, 1000, 33};
+    static const float limits[] = {0, 0.25f, 3, 1e6f, 1, 0, 0.001f, 1};
     const vkd_tensor w = vkd__case_f32(c, VKD_SHAPE(sizes[c->index]), -1, 1);
     const vkd_tensor flat = vkd__group_flat(c->g, "case");
     const vkd_tensor gradient = vkd__case_fixed(c, vkd_tensor_shape(c->g, flat), -1, 1);
     const vkd_tensor loss = vkd__case_fixed(c, VKD_SCALAR, 0, 1);
     c->what = limits[c->index] > 0 ? "clipped" : "not clipped";
-    if (c->index == 4) {
+    if (c->index == 4 || c->index == 7) {
         c->what = "a loss that is not finite";
         vkd__case_special(c, INFINITY, 1);
     }
     (void)w;
-    vkd__case_output(c, vkd_guard(c->g, "case", gradient, loss, limits[c->index]));
+    if (c->index >= 5) {
+        /* Two good steps or bad ones: the second doubles the scale, or both halve it. */
+        const vkd_tensor scale = vkd_loss_scale(c->g, "case", 512);
+        vkd__case_output(
+            c, vkd_guard_scaled(c->g, "case", gradient, loss, limits[c->index], scale, 2));
+        vkd_guard_scaled(c->g, "case", gradient, loss, limits[c->index], scale, 2);
+        vkd__case_output(c, vkd_loss_scale(c->g, "case", 512));
+    } else {
+        vkd__case_output(c, vkd_guard(c->g, "case", gradient, loss, limits[c->index]));
+    }
     vkd__case_output(c, vkd_state(c->g, "case.guard", VKD_I32, VKD_SHAPE(4)));
 }
 
@@ -114,7 +161,7 @@ const vkd_op_def vkd_op_guard = {
     .infer = infer,
     .lower = lower,
     .reference = reference,
-    .case_count = 5,
+    .case_count = 8,
     .build_case = build_case,
     .no_difference_test = "counts steps",
 };

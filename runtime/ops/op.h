@@ -42,6 +42,8 @@ vkd_tensor vkd__emit1(vkd_graph *g, const vkd_op_def *op, vkd_tensor x, const vo
 
 /* Inside infer: false, and the graph failed, where an input is not f32. */
 bool vkd__all_f32(vkd_graph *g, const vkd__node *n);
+/* Inside infer of an op with takes_half: what its inputs are, f32 or one 16-bit type. */
+bool vkd__all_one_type(vkd_graph *g, const vkd__node *n, vkd_dtype *dtype);
 /* Whether t is a () constant; its value. Builders fold these, so that loss gradients stay leaves.
  */
 bool vkd__constant_value(const vkd_graph *g, vkd_tensor t, float *value);
@@ -51,8 +53,15 @@ uint64_t vkd__broadcast_index(vkd_shape x, vkd_shape y, uint64_t e);
 
 /* Inside lower. */
 
-/* The kernel's name for this node: "<kernel>.direct" where vkd__direct says so. */
+/* The 16-bit type among the node's first input and output; VKD_F32 where there is none. */
+vkd_dtype vkd__half_of(const vkd__lower *l);
+/* The kernel's name for this node: "<kernel>.direct" where vkd__direct says so, and ".half" behind
+ * that where the node's first input has 16 bits and the kernel has that variant. */
 const char *vkd__variant(const vkd__lower *l, const char *kernel);
+
+/* Launches that sum the first axis of x (rows, columns) into y (columns), x and y being tensors of
+ * the node: for ops that have such a sum as a second output. */
+bool vkd__sum_rows(vkd__lower *l, vkd_tensor x, vkd_tensor y, uint64_t rows, uint64_t columns);
 
 /* Launches of a kernel that works element by element on `count` elements of four bytes, in windows
  * where the device cannot bind all at once. */

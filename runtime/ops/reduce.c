@@ -188,8 +188,9 @@ static bool launch_window(vkd__lower *l, const step *s, const window *w) {
     bind(l, launch, s, true, &to, rows * e->inner);
     if (column) {
         vkd__spec(launch, 10, e->inner % 4 == 0); /* then so are all offsets */
-        vkd__grid(l, launch,
-                  vkd__div_up(rows * vkd__div_up(e->inner, 4), l->profile->flat_workgroup));
+        const uint32_t workgroup = l->profile->column_workgroup;
+        vkd__spec(launch, 0, workgroup);
+        vkd__grid(l, launch, vkd__div_up(rows * vkd__div_up(e->inner, 4), workgroup));
     }
     vkd__spec(launch, 11, s->max);
     const struct vkd_reduce_params push = {.rows = (vkd_u32)rows,
@@ -230,11 +231,8 @@ static bool launch_step(vkd__lower *l, const step *s) {
     return true;
 }
 
-static bool lower(vkd__lower *l, const vkd__node *n) {
-    const reduce_params *p = n->params;
-    const extent e = extent_of(vkd_tensor_shape(l->g, n->in[0]), p);
-    const float scale = p->kind == MEAN ? 1.0f / (float)e.reduce : 1.0f;
-    step s = {.x = n->in[0], .y = n->out[0], .e = e, .max = p->kind == MAX, .scale = scale};
+static bool launch_steps(vkd__lower *l, step s) {
+    const extent e = s.e;
     s.splits = choose_splits(l, &e);
     s.chunk = vkd__div_up(e.reduce, s.splits);
     if (s.splits > 1 && e.inner == 1) s.chunk = vkd__align_up(s.chunk, 4);
@@ -249,6 +247,18 @@ static bool lower(vkd__lower *l, const vkd__node *n) {
     s.e.reduce = s.chunk = first.splits;
     s.splits = 1;
     return launch_step(l, &first) && launch_step(l, &s);
+}
+
+static bool lower(vkd__lower *l, const vkd__node *n) {
+    const reduce_params *p = n->params;
+    const extent e = extent_of(vkd_tensor_shape(l->g, n->in[0]), p);
+    const float scale = p->kind == MEAN ? 1.0f / (float)e.reduce : 1.0f;
+    return launch_steps(
+        l, (step){.x = n->in[0], .y = n->out[0], .e = e, .max = p->kind == MAX, .scale = scale});
+}
+
+bool vkd__sum_rows(vkd__lower *l, vkd_tensor x, vkd_tensor y, uint64_t rows, uint64_t columns) {
+    return launch_steps(l, (step){.x = x, .y = y, .e = {1, rows, columns}, .scale = 1});
 }
 
 static void reference(const vkd__ref *r) {

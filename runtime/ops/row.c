@@ -42,15 +42,13 @@ vkd__launch *vkd__row_launch(vkd__lower *l, const char *kernel, uint64_t rows, u
     const bool direct = vkd__direct(l, kernel);
     vkd__launch *launch = launch_variant(l, kernel, direct);
     if (!launch) return NULL;
-    uint32_t workgroup = p->row_workgroup, lanes = 1;
+    uint32_t workgroup = length < 64 ? p->short_workgroup : p->row_workgroup, lanes = 1;
     if (!direct) {
         lanes = lanes_for(workgroup, length);
     } else if (length >= 64) {
         /* A CPU device runs independent lanes fastest while rows are short; from about 64 elements
          * on the subgroup that reads one row together wins through its contiguous loads. */
         workgroup = lanes = p->subgroup;
-    } else {
-        workgroup = p->flat_workgroup;
     }
     vkd__spec(launch, 0, workgroup);
     vkd__spec(launch, 3, lanes);
@@ -68,8 +66,8 @@ void vkd__row_bind(vkd__launch *launch, vkd_tensor t, vkd__access access, uint64
 vkd__launch *vkd__reduce_launch(vkd__lower *l, const char *kernel) {
     vkd__launch *launch = launch_variant(l, kernel, false);
     if (!launch) return NULL;
-    vkd__spec(launch, 0, l->profile->row_workgroup);
-    vkd__spec(launch, 3, l->profile->row_workgroup);
+    vkd__spec(launch, 0, l->profile->reduce_workgroup);
+    vkd__spec(launch, 3, l->profile->reduce_workgroup);
     vkd__grid(l, launch, 1);
     return launch;
 }

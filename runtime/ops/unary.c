@@ -146,8 +146,9 @@ vkd_tensor vkd_scale(vkd_graph *g, vkd_tensor x, float factor) {
 }
 
 static bool infer(vkd_graph *g, vkd__node *n) {
-    if (!vkd__all_f32(g, n)) return false;
-    vkd__node_out(g, n, 0, VKD_F32, vkd_tensor_shape(g, n->in[0]));
+    vkd_dtype dtype;
+    if (!vkd__all_one_type(g, n, &dtype)) return false;
+    vkd__node_out(g, n, 0, dtype, vkd_tensor_shape(g, n->in[0]));
     return true;
 }
 
@@ -183,6 +184,8 @@ static void reference(const vkd__ref *r) {
     }
 }
 
+/* Behind these come as many of 16 bits. */
+#define F32_CASES (3 * KIND_COUNT)
 static const uint32_t case_counts[] = {1, 2, 31, 33, 127, 129, 1000};
 
 static void build_case(vkd__case *c) {
@@ -191,7 +194,14 @@ static void build_case(vkd__case *c) {
     const vkd_tensor x = vkd__case_f32(c, VKD_SHAPE(count), kinds[which].low, kinds[which].high);
     /* Far from zero the activations must neither overflow nor leak. */
     if (which >= GELU && which <= SIGMOID) vkd__case_special(c, c->index & 1 ? -100 : 100, 7);
-    vkd__case_output(c, emit(c->g, x, which, 0.75f));
+    if (c->index < F32_CASES) {
+        vkd__case_output(c, emit(c->g, x, which, 0.75f));
+        return;
+    }
+    const vkd_dtype half = c->index & 1 ? VKD_BF16 : VKD_F16;
+    c->what = half == VKD_F16 ? "f16" : "bf16";
+    vkd__case_half(c, half);
+    vkd__case_output(c, emit(c->g, vkd_cast(c->g, x, half), which, 0.75f));
 }
 
 const vkd_op_def vkd_op_unary = {
@@ -201,8 +211,9 @@ const vkd_op_def vkd_op_unary = {
     .backward = backward,
     .lower = lower,
     .reference = reference,
+    .takes_half = 1,
     .in_place = true,
-    .case_count = 3 * KIND_COUNT,
+    .case_count = F32_CASES + 3 * KIND_COUNT,
     .build_case = build_case,
 };
 
@@ -220,12 +231,13 @@ vkd_tensor vkd__unary_grad(vkd_graph *g, vkd_tensor dy, vkd_tensor x, vkd_tensor
 }
 
 static bool grad_infer(vkd_graph *g, vkd__node *n) {
-    if (!vkd__all_f32(g, n)) return false;
+    vkd_dtype dtype;
+    if (!vkd__all_one_type(g, n, &dtype)) return false;
     const vkd_shape dy = vkd_tensor_shape(g, n->in[0]), v = vkd_tensor_shape(g, n->in[1]);
     if (!vkd__shape_equal(dy, v))
         return vkd__graph_fail(g, n, VKD_E_SHAPE, "shapes differ, %s and %s",
                                vkd__shape_text(g, dy), vkd__shape_text(g, v));
-    vkd__node_out(g, n, 0, VKD_F32, dy);
+    vkd__node_out(g, n, 0, dtype, dy);
     return true;
 }
 
@@ -251,6 +263,8 @@ static void grad_reference(const vkd__ref *r) {
         r->out[0].v[i] = r->in[0].v[i] * kinds[p->kind].grad(r->in[1].v[i]);
 }
 
+#define GRAD_F32_CASES (2 * (KIND_COUNT - RELU))
+
 static void grad_build_case(vkd__case *c) {
     const uint32_t which = RELU + c->index % (KIND_COUNT - RELU);
     const uint32_t count = case_counts[c->index % VKD_COUNT(case_counts)];
@@ -262,7 +276,15 @@ static void grad_build_case(vkd__case *c) {
     const vkd_tensor v = vkd__case_fixed(c, VKD_SHAPE(count), low, high);
     if (which == RELU) vkd__case_special(c, 0, 3);
     if (which == GELU || which == SILU) vkd__case_special(c, c->index & 1 ? -100 : 100, 7);
-    vkd__case_output(c, vkd__unary_grad(c->g, dy, v, v, which));
+    if (c->index < GRAD_F32_CASES) {
+        vkd__case_output(c, vkd__unary_grad(c->g, dy, v, v, which));
+        return;
+    }
+    const vkd_dtype half = c->index & 1 ? VKD_BF16 : VKD_F16;
+    c->what = half == VKD_F16 ? "f16" : "bf16";
+    vkd__case_half(c, half);
+    const vkd_tensor v16 = vkd_cast(c->g, v, half);
+    vkd__case_output(c, vkd__unary_grad(c->g, vkd_cast(c->g, dy, half), v16, v16, which));
 }
 
 const vkd_op_def vkd_op_unary_grad = {
@@ -271,8 +293,9 @@ const vkd_op_def vkd_op_unary_grad = {
     .infer = grad_infer,
     .lower = grad_lower,
     .reference = grad_reference,
+    .takes_half = 3,
     .in_place = true,
-    .case_count = 2 * (KIND_COUNT - RELU),
+    .case_count = 2 * GRAD_F32_CASES,
     .build_case = grad_build_case,
     .no_difference_test = "it is a gradient itself; unary's cases check it",
 };

@@ -10,6 +10,8 @@
 //   VKD_OUT(1, y)  // declares output y at binding 1: y[i] is a vec4, STORE1(y, i, v) writes a float
 //   VKD_INOUT(1, y)
 
+#include "lib/grid.glsl"
+
 #ifdef VKD_DIRECT
 #define VKD_IN(b, name) layout(set = 0, binding = b) uniform samplerBuffer name
 #define LOAD4(name, i) texelFetch(name, int(i))
@@ -52,4 +54,28 @@
 #endif
 #define VKD_OUT_PLACE(b, name)                                                                     \
     layout(set = 0, binding = b, std430) writeonly buffer name##_buffer { vec4 name[]; }
+// Tensors that have 16 bits in the variants compiled with VKD_HALF, and 32 in the others. X for read,
+// Y for written: LOADX4(x, i), LOADX1(x, i), STOREY4(y, i, v). Of 16 bits only whole quads are stored:
+// two values share a word.
+#ifdef VKD_HALF
+#include "half.glsl"
+#ifdef VKD_DIRECT
+#define VKD_IN_X(b, name) layout(set = 0, binding = b) uniform usamplerBuffer name
+#define LOADX4(name, i) unpack4(texelFetch(name, int(i)).xy)
+#else
+#define VKD_IN_X(b, name)                                                                          \
+    layout(set = 0, binding = b, std430) readonly buffer name##_buffer { uvec2 name[]; }
+#define LOADX4(name, i) unpack4(name[i])
+#endif
+#define LOADX1(name, i) LOADX4(name, (i) >> 2)[(i) & 3u]
+#define VKD_OUT_Y(b, name)                                                                         \
+    layout(set = 0, binding = b, std430) writeonly buffer name##_buffer { uvec2 name[]; }
+#define STOREY4(name, i, value) name[i] = pack4(value)
+#else
+#define VKD_IN_X(b, name) VKD_IN_PLACE(b, name)
+#define LOADX4(name, i) LOAD4(name, i)
+#define LOADX1(name, i) LOAD1(name, i)
+#define VKD_OUT_Y(b, name) VKD_OUT_PLACE(b, name)
+#define STOREY4(name, i, value) name[i] = (value)
+#endif
 #define STORE1(name, i, value) name[(i) >> 2][(i) & 3u] = (value)

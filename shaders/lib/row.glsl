@@ -33,7 +33,7 @@ const float ROW_LOWEST = -3.402823466e38;
 
 #define ROW_FOR(first, rows)                                                                       \
     for (uint first = gl_WorkGroupID.x * (LOCAL_X / ROW_LANES); first < (rows);                    \
-         first += gl_NumWorkGroups.x * (LOCAL_X / ROW_LANES))
+         first += GROUPS_X * (LOCAL_X / ROW_LANES))
 #define ROW_QUADS(q, length) for (uint q = row_lane(); q < ((length) + 3u) / 4u; q += ROW_LANES)
 
 uint row_lane() {

@@ -2,6 +2,7 @@
 #include "support/plan_ops.h"
 #include "support/support.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -252,6 +253,33 @@ static void a_long_step_is_cut_into_slices(void **state) {
     end(&f);
 }
 
+/* Two groups of 0.4 s, and a hundred of 0.5 s: there are no more pieces than groups. */
+static void a_launch_that_takes_too_long_is_cut_into_pieces_of_its_grid(void **state) {
+    (void)state;
+    fixture f = begin();
+    f.profile.gflops = 0.5e-6; /* two milliseconds for each element */
+    f.profile.flat_workgroup = 64;
+    const vkd_tensor t = plain(f.g, f.x, 400), u = plain(f.g, t, 4 * 64 * 100);
+    vkd_output(f.g, "u", u);
+    plan(&f);
+    const vkd__launch *l = f.plan->launches;
+    assert_int_equal(f.plan->launch_count, 2 + 100);
+    for (uint32_t i = 0; i < 2; i++) {
+        assert_true(l[i].piece && l[i].base[0] == i && l[i].groups[0] == 1);
+        assert_int_equal(l[i].spec[l[i].spec_count - 3], 2);
+        assert_int_equal(l[i].spec_id[l[i].spec_count - 3], VKD__SPEC_GRID);
+        assert_true(fabs(l[i].flops - 200) < 1e-9);
+        assert_int_equal(l[i].slice, i);
+    }
+    uint32_t next = 0;
+    for (l += 2; l < f.plan->launches + 102; next += l->groups[0], l++)
+        assert_int_equal(l->base[0], next);
+    assert_int_equal(next, 100);
+    assert_int_equal(f.plan->info.slices, 102);
+    assert_true(fabs(f.plan->info.flops - 26000) < 1e-6);
+    end(&f);
+}
+
 static void a_plan_outlives_its_graph(void **state) {
     (void)state;
     fixture f = begin();
@@ -401,6 +429,7 @@ int main(void) {
         cmocka_unit_test(inputs_keep_their_names_and_constants_only_their_readers),
         cmocka_unit_test(an_absent_input_binds_zeros),
         cmocka_unit_test(a_long_step_is_cut_into_slices),
+        cmocka_unit_test(a_launch_that_takes_too_long_is_cut_into_pieces_of_its_grid),
         cmocka_unit_test(a_plan_outlives_its_graph),
         cmocka_unit_test(windows_fit_and_stay_aligned),
         cmocka_unit_test(a_failed_graph_gives_its_first_mistake),

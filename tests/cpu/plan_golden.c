@@ -133,10 +133,34 @@ static void the_plan_of_a_distillation_step_is_as_before(void **state) {
     vkd_ctx_destroy(ctx);
 }
 
+/* Few tiles and a long K: forward K is split, and so is the weight's gradient with the bias's. */
+static void the_plan_of_split_products_is_as_before(void **state) {
+    (void)state;
+    vkd_ctx *ctx = test_ctx();
+    vkd_store *store = NULL;
+    vkd_graph *g = NULL;
+    vkd_store_create(ctx, &store);
+    vkd_graph_create(ctx, store, &(vkd_graph_desc){.name = "split"}, &g);
+    const vkd_init weight = {.kind = VKD_INIT_XAVIER_UNIFORM};
+    const vkd_tensor x = vkd_input(g, "x", VKD_F32, VKD_SHAPE(2048, 1024));
+    const vkd_tensor shortcut = vkd_input(g, "shortcut", VKD_F32, VKD_SHAPE(2048, 8));
+    const vkd_tensor w = vkd_param(g, "net.weight", VKD_SHAPE(8, 1024), &weight);
+    const vkd_tensor b = vkd_param(g, "net.bias", VKD_SHAPE(8), &(vkd_init){0});
+    const vkd_matmul_desc linear = {
+        .transpose_b = true, .bias = b, .activation = VKD_ACT_RELU, .residual = shortcut};
+    const vkd_tensor y = vkd_name(g, vkd_matmul(g, x, w, &linear), "y");
+    vkd_output(g, "gradient", vkd_gradient(g, vkd_sum(g, y, VKD_ALL_AXES, false), "net"));
+    expect_golden(ctx, g, "gpu", "split");
+    vkd_graph_destroy(g);
+    vkd_store_destroy(store);
+    vkd_ctx_destroy(ctx);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_plan_of_every_feature_is_as_before),
         cmocka_unit_test(the_plan_of_a_distillation_step_is_as_before),
+        cmocka_unit_test(the_plan_of_split_products_is_as_before),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -137,6 +137,9 @@ static void mistakes_get_their_sentence_and_exit_code(void **state) {
         {"bench --runs many", 2, "must be a whole number"},
         {"bench --runs 0", 2, "at least 1"},
         {"doctor now", 2, "doctor takes no 'now'"},
+        {"bench --tune fast", 2, "--tune is 'fast', must be off, quick or full"},
+        {"selftest --tune fast", 2, "--tune is 'fast'"},
+        {"eval @/run/student.safetensors --data @ --tune fast", 2, "--tune is 'fast'"},
         {"selftest --only nonesuch", 2, "'nonesuch'"},
         {"loss kd_kx --in @/two", 2, "did you mean 'kd_kl'"},
         {"loss kd_kl", 2, "needs --in FILE"},
@@ -157,6 +160,7 @@ static void mistakes_get_their_sentence_and_exit_code(void **state) {
         {"infer @/run/student.safetensors --in @/alone --out @/y", 3, "the model takes 36"},
         {"infer @/run/student.safetensors --in @/images --out @/y --taps fc9", 2, "fc0, logits"},
         {"infer @/run/student.safetensors --in @/images --out @/none/y", 5, "none/y"},
+        {"infer @/run/student.safetensors --in @/images --out @/y --tune fast", 2, "'fast'"},
         {"eval @/none", 5, "No such file"},
         {"eval @/run/student.safetensors --data @/none", 5, "train-images-idx3-ubyte"},
         {"eval @/run/student.safetensors --data @ --set data.classes=5", 3, "4 classes apart"},
@@ -174,6 +178,27 @@ static void mistakes_get_their_sentence_and_exit_code(void **state) {
                strcmp(cases[i].words, "@") ? cases[i].words : f->t.folder);
     expect(f, "--help", 0, "exit codes:");
     assert_int_equal(ask(f, "")->code, 2);
+}
+
+static void doctor_tunes_and_says_what_was_chosen(void **state) {
+    const fixture *f = *state;
+    char before[512];
+    snprintf(before, sizeof before, "XDG_CACHE_HOME='%s' VKD_TUNE=fast", f->t.folder);
+    const answer *a = ask_with(f, before, "bench --only nothing");
+    assert_int_equal(a->code, 2);
+    assert_non_null(strstr(a->err, "VKD_TUNE is 'fast'"));
+    *strrchr(before, ' ') = 0;
+    a = ask_with(f, before, "doctor");
+    assert_non_null(strstr(a->out, "sizes: the table's, not tuned yet\n"));
+    a = ask_with(f, before, "doctor --tune quick");
+    assert_int_equal(a->code, 0);
+    assert_non_null(strstr(a->out, "sizes, tuned (quick):"));
+    a = ask_with(f, before, "doctor --json");
+    json_t *all = json_loads(a->out, 0, NULL);
+    const json_t *sizes = json_object_get(all, "sizes");
+    assert_string_equal(json_string_value(json_object_get(sizes, "mode")), "quick");
+    assert_true(json_array_size(json_object_get(sizes, "knobs")) > 3);
+    json_decref(all);
 }
 
 static void a_machine_without_a_driver_is_told_what_to_install(void **state) {
@@ -426,6 +451,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_command_has_help),
         cmocka_unit_test(mistakes_get_their_sentence_and_exit_code),
+        cmocka_unit_test(doctor_tunes_and_says_what_was_chosen),
         cmocka_unit_test(a_machine_without_a_driver_is_told_what_to_install),
         cmocka_unit_test(what_is_asked_for_as_json_is_json),
         cmocka_unit_test(the_selftest_passes_and_counts),

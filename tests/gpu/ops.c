@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Every case of every registered op on the device, forward and backward, against the references: in
  * both kernel variants, with every workgroup size that a profile may choose, and cut into windows
- * as if the device could bind only a few kilobytes. Two tests for each op; VKD_TEST_OP=<name> runs
- * those of one. */
+ * as if the device could bind only a few kilobytes, and into pieces as if it were far too slow.
+ * Three tests for each op, and products in every tile; VKD_TEST_OP=<name> runs those of one. */
 #include "support/support.h"
 
 #include <stdlib.h>
@@ -36,23 +36,37 @@ static int close_device(void **state) {
 static vkd_profile variant(bool direct, uint32_t workgroup) {
     vkd_profile p = *vkd_device_profile(shared.device);
     p.direct = direct;
-    p.flat_workgroup = p.row_workgroup = workgroup;
+    p.flat_workgroup = p.column_workgroup = workgroup;
+    p.row_workgroup = p.short_workgroup = p.reduce_workgroup = workgroup;
+    p.fill_groups = 64; /* as a GPU: long products are split */
     return p;
 }
 
-static void check_all_cases(const vkd_op_def *op, const vkd_profile *p) {
-    for (uint32_t i = 0; i < op->case_count; i++)
-        if (vkd__check_case(shared.ctx, shared.device, p, op, i, NULL))
+static void check_cases(const vkd_op_def *op, const vkd_profile *p, const uint32_t *cases,
+                        size_t count) {
+    for (size_t i = 0; i < count; i++)
+        if (vkd__check_case(shared.ctx, shared.device, p, op, cases[i], NULL))
             fail_msg("%s", vkd_ctx_error(shared.ctx));
     assert_int_equal(vkd_device_validation_messages(shared.device), 0);
 }
 
+static void check_all_cases(const vkd_op_def *op, const vkd_profile *p) {
+    for (uint32_t i = 0; i < op->case_count; i++)
+        check_cases(op, p, &i, 1);
+}
+
 static void the_device_computes_what_the_reference_says(void **state) {
-    static const uint32_t workgroups[] = {32, 64, 128, 256};
+    static const uint32_t workgroups[] = {8, 32, 128, 256};
+    /* A product's kernels take their sizes from tiles; workgroups matter to what adds the sums of
+     * a split K and a residual. */
+    static const uint32_t finished[] = {22, 24};
     for (size_t w = 0; w < VKD_COUNT(workgroups); w++)
         for (int direct = 0; direct < 2; direct++) {
             const vkd_profile p = variant(direct, workgroups[w]);
-            check_all_cases(*state, &p);
+            if (w && *state == &vkd_op_matmul)
+                check_cases(*state, &p, finished, VKD_COUNT(finished));
+            else
+                check_all_cases(*state, &p);
         }
 }
 
@@ -86,16 +100,63 @@ static void a_small_binding_is_worked_on_in_windows(void **state) {
     assert_int_equal(vkd_device_validation_messages(shared.device), 0);
 }
 
+/* A device so slow that every grid of more than one group is cut into its groups, each a launch and
+ * a submission of its own. */
+static void a_slow_launch_is_worked_on_in_pieces(void **state) {
+    /* Pieces are pipelines of their own, and a CPU driver compiles some of a product's for a
+     * second: whole tiles, a batch, split K, of a batch, and the sums for a bias. */
+    static const uint32_t products[] = {9, 10, 11, 24, 26, 28};
+    for (int direct = 0; direct < 2; direct++) {
+        vkd_profile p = variant(direct, 64);
+        p.launch_seconds = 2 * VKD__SPLIT_SECONDS;
+        p.gflops = p.gbytes = 1e-9;
+        if (*state == &vkd_op_matmul)
+            check_cases(*state, &p, products, VKD_COUNT(products));
+        else
+            check_all_cases(*state, &p);
+    }
+}
+
+/* Products with every tile that a profile may choose. A CPU driver compiles some of them for a
+ * second, so not each case: one that every tile divides in both directions, or nearly, one with
+ * nothing aligned, a residual and K split, one whose gradient sums up the bias's in parts. The
+ * other tests run all cases in the device's own tile. */
+static void products_agree_in_every_tile_and_split(void **state) {
+    (void)state;
+    uint32_t tried = 0;
+    for (size_t k = 0; k < vkd__knob_count; k++) {
+        if (strcmp(vkd__knobs[k].name, "matmul tile, large")) continue;
+        for (uint32_t c = 0; c < vkd__knobs[k].count; c++) {
+            vkd_profile p = variant(false, 64);
+            if (!vkd__knobs[k].set(&p, c)) continue;
+            for (int i = 0; i < VKD__MATMUL_CLASSES; i++)
+                p.tile[i] = p.tile[VKD__MATMUL_LARGE];
+            static const uint32_t cases[] = {10, 24, 27};
+            for (size_t n = 0; n < VKD_COUNT(cases); n++)
+                if (vkd__check_case(shared.ctx, shared.device, &p, &vkd_op_matmul, cases[n], NULL))
+                    fail_msg("tile %u: %s", c, vkd_ctx_error(shared.ctx));
+            tried++;
+        }
+    }
+    assert_true(tried >= 8);
+    assert_int_equal(vkd_device_validation_messages(shared.device), 0);
+}
+
 int main(void) {
     struct CMUnitTest tests[512] = {{0}};
     size_t count = 0;
     const char *only = getenv("VKD_TEST_OP");
-    for (size_t i = 0; i < vkd__op_count && count + 2 <= VKD_COUNT(tests); i++) {
+    if (!only || !strcmp(only, "matmul"))
+        tests[count++] =
+            (struct CMUnitTest)cmocka_unit_test(products_agree_in_every_tile_and_split);
+    for (size_t i = 0; i < vkd__op_count && count + 3 <= VKD_COUNT(tests); i++) {
         if (only && strcmp(only, vkd__ops[i]->name)) continue;
         struct CMUnitTest test = {.name = vkd__ops[i]->name, .initial_state = (void *)vkd__ops[i]};
         test.test_func = the_device_computes_what_the_reference_says;
         tests[count++] = test;
         test.test_func = a_small_binding_is_worked_on_in_windows;
+        tests[count++] = test;
+        test.test_func = a_slow_launch_is_worked_on_in_pieces;
         tests[count++] = test;
     }
     return _cmocka_run_group_tests("ops", tests, count, open_device, close_device);

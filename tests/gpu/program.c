@@ -141,6 +141,7 @@ static result train(bool slices, bool hurry, bool timed) {
     vkd_program *p = gpu_program_of(&f, plan);
     if (timed) assert_int_equal(vkd_program_profile(p, true), VKD_OK);
     result out = {0};
+    const uint32_t before = p->slice_count;
     for (int i = 0; i < STEPS; i++) {
         feed(p, i);
         uint64_t t = 0;
@@ -150,6 +151,8 @@ static result train(bool slices, bool hurry, bool timed) {
         for (uint64_t k = 0; k < VKD_PROGRAM_RING && k < t; k++)
             out.loss[t - k - 1] = *(const float *)vkd_program_output(p, t - k, "loss", NULL);
     }
+    /* Many slices that are far too short are joined while the steps run. */
+    assert_int_equal(p->slice_count, timed || p->check ? before : 1);
     assert_int_equal(vkd_store_read(f.store, "net.weight", out.w, sizeof out.w), VKD_OK);
     vkd_program_destroy(p);
     gpu_teardown(&f);
@@ -175,6 +178,85 @@ static void a_step_cut_into_slices_gives_the_same_bits(void **state) {
     (void)state;
     const result one = train(false, false, false), cut = train(true, true, false);
     assert_same_end(&one, &cut);
+}
+
+/* Every kind of work that a group may do: rows, tiles, elements, and a change of the store, which
+ * a group that did another's share again would do twice. */
+static void step_in_pieces(bool slow, float *out, size_t bytes) {
+    gpu_fixture f = gpu_setup();
+    vkd_profile profile = *vkd_device_profile(f.device);
+    if (slow) profile.gflops = profile.gbytes = 1e-9;
+    const vkd_tensor x = vkd_input(f.g, "x", VKD_F32, VKD_SHAPE(37, 50));
+    const vkd_init init = {.kind = VKD_INIT_XAVIER_UNIFORM};
+    const vkd_tensor w = vkd_param(f.g, "net.weight", VKD_SHAPE(150, 50), &init);
+    const vkd_tensor y =
+        vkd_softmax(f.g, vkd_matmul(f.g, x, w, &(vkd_matmul_desc){.transpose_b = true}));
+    const vkd_tensor loss = vkd_mean(f.g, vkd_square(f.g, y), 3u, false);
+    const vkd_tensor grad = vkd_gradient(f.g, loss, "net");
+    vkd_sgd(f.g, "net", grad, vkd_guard(f.g, "net", grad, loss, 0.0f), vkd_constant(f.g, 0.1f),
+            &(vkd_sgd_desc){.momentum = 0.9f});
+    vkd_plan *plan = NULL;
+    assert_int_equal(vkd_plan_create(f.g, &profile, &plan), VKD_OK);
+    size_t pieces = 0;
+    for (size_t i = 0; i < plan->launch_count; i++)
+        pieces += plan->launches[i].piece;
+    assert_true(slow ? pieces > 20 : pieces == 0);
+    vkd_program *p = gpu_program_of(&f, plan);
+    float *in = vkd_program_input(p, "x");
+    for (int i = 0; i < 37 * 50; i++)
+        in[i] = (float)(i * 7 % 23) * 0.25f - 2;
+    for (int i = 0; i < 3; i++)
+        gpu_step(&f, p);
+    assert_int_equal(vkd_store_read(f.store, "net.weight", out, bytes), VKD_OK);
+    vkd_program_destroy(p);
+    gpu_teardown(&f);
+}
+
+static void a_step_cut_into_pieces_gives_the_same_bits(void **state) {
+    (void)state;
+    static float whole[150 * 50], cut[150 * 50];
+    step_in_pieces(false, whole, sizeof whole);
+    step_in_pieces(true, cut, sizeof cut);
+    assert_memory_equal(whole, cut, sizeof whole);
+}
+
+/* A measurement that nobody made: what it says is a second for the whole step. */
+static void a_slice_that_took_too_long_is_cut_and_the_bits_stay(void **state) {
+    (void)state;
+    const result one = train(false, false, false);
+    gpu_fixture f = gpu_setup();
+    gpu_linear(&f);
+    vkd_program *p = gpu_program(&f);
+    assert_int_equal(p->slice_count, 1);
+    const double rate = f.device->profile.gflops;
+    result out = {0};
+    for (int i = 0; i < STEPS; i++) {
+        feed(p, i);
+        if (i == 1) assert_int_equal(vkd__pace_apply(p, &(double){1.0}), VKD_OK);
+        if (i == 1) assert_true(p->slice_count > 5);
+        const uint64_t t = gpu_step(&f, p);
+        out.loss[t - 1] = *(const float *)vkd_program_output(p, t, "loss", NULL);
+    }
+    assert_true(p->submitted == STEPS && p->done == STEPS);
+    /* In truth the slices are short, so the next measurements have joined them again. */
+    assert_int_equal(p->slice_count, 1);
+    assert_true(f.device->profile.gflops < rate);
+    assert_int_equal(vkd_store_read(f.store, "net.weight", out.w, sizeof out.w), VKD_OK);
+    assert_memory_equal(&one, &out, sizeof one);
+    vkd_program_destroy(p);
+    gpu_teardown(&f);
+}
+
+/* A device without timestamps is measured by the host. */
+static void slices_that_are_too_short_are_joined(void **state) {
+    (void)state;
+    const result one = train(false, false, false);
+    const result joined = train(true, false, false);
+    setenv("VKD_DISABLE", "timestamps", 1);
+    const result waited = train(true, false, false);
+    unsetenv("VKD_DISABLE");
+    assert_memory_equal(&one, &joined, sizeof one);
+    assert_memory_equal(&one, &waited, sizeof one);
 }
 
 /* Shadow mode runs the same kernels, and every op here agrees with its reference. */
@@ -300,6 +382,9 @@ int main(void) {
         cmocka_unit_test(the_step_counter_counts_and_can_be_set),
         cmocka_unit_test(steps_follow_each_other_in_order_and_repeat_in_every_bit),
         cmocka_unit_test(a_step_cut_into_slices_gives_the_same_bits),
+        cmocka_unit_test(a_step_cut_into_pieces_gives_the_same_bits),
+        cmocka_unit_test(a_slice_that_took_too_long_is_cut_and_the_bits_stay),
+        cmocka_unit_test(slices_that_are_too_short_are_joined),
         cmocka_unit_test(a_step_in_shadow_mode_gives_the_same_bits),
         cmocka_unit_test(a_timed_step_gives_the_same_bits),
         cmocka_unit_test(times_are_summed_by_launch),

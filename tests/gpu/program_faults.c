@@ -141,6 +141,68 @@ static void a_lost_device_names_the_kernels_of_the_slice(void **state) {
     gpu_teardown(&f);
 }
 
+static VKAPI_ATTR VkResult VKAPI_CALL fail_submit(VkQueue queue, uint32_t count,
+                                                  const VkSubmitInfo2 *submits, VkFence fence) {
+    (void)queue, (void)count, (void)submits, (void)fence;
+    return VK_ERROR_OUT_OF_DEVICE_MEMORY;
+}
+
+static VKAPI_ATTR VkResult VKAPI_CALL lose_submit(VkQueue queue, uint32_t count,
+                                                  const VkSubmitInfo2 *submits, VkFence fence) {
+    (void)queue, (void)count, (void)submits, (void)fence;
+    return VK_ERROR_DEVICE_LOST;
+}
+
+static VKAPI_ATTR VkResult VKAPI_CALL fault_info(VkDevice device, VkDeviceFaultCountsEXT *counts,
+                                                 VkDeviceFaultInfoEXT *info) {
+    (void)device;
+    if (!info) {
+        counts->addressInfoCount = 500; /* more than anybody wants to read */
+        counts->vendorInfoCount = 1;
+        return VK_SUCCESS;
+    }
+    strcpy(info->description, "page fault");
+    for (uint32_t i = 0; i < counts->addressInfoCount; i++)
+        info->pAddressInfos[i] = (VkDeviceFaultAddressInfoEXT){
+            VK_DEVICE_FAULT_ADDRESS_TYPE_WRITE_INVALID_EXT, 0xabcd000, 4096};
+    strcpy(info->pVendorInfos[0].description, "shader engine 3");
+    info->pVendorInfos[0].vendorFaultCode = 0x17;
+    info->pVendorInfos[0].vendorFaultData = 0x2a;
+    return VK_INCOMPLETE;
+}
+
+static void a_failed_submit_names_its_kernels_and_the_drivers_words(void **state) {
+    (void)state;
+    gpu_fixture f = gpu_setup();
+    vkd_output(f.g, "y", vkd_softmax(f.g, input(&f)));
+    vkd_plan *plan = gpu_plan(&f);
+    const char *kernel = plan->launches[0].kernel;
+    vkd_program *p = gpu_program_of(&f, plan);
+    const PFN_vkQueueSubmit2 real = f.device->vk.vkQueueSubmit2;
+    gpu_step(&f, p); /* the step that follows is the measured one */
+    f.device->vk.vkQueueSubmit2 = fail_submit;
+    uint64_t t = 0;
+    assert_int_equal(vkd_program_submit(p, &t), VKD_E_DEVICE_MEMORY);
+    assert_says(f.ctx, "step 2 of 'graph'");
+    assert_says(f.ctx, "VK_ERROR_OUT_OF_DEVICE_MEMORY");
+    assert_says(f.ctx, kernel);
+    /* It can be tried again. */
+    f.device->vk.vkQueueSubmit2 = real;
+    for (int i = 0; i < 3; i++)
+        gpu_step(&f, p);
+    f.device->vk.vkQueueSubmit2 = lose_submit;
+    f.device->features[VKD__FEATURE_FAULT].used = true;
+    f.device->vk.vkGetDeviceFaultInfoEXT = fault_info;
+    assert_int_equal(vkd_program_submit(p, &t), VKD_E_DEVICE_LOST);
+    assert_says(f.ctx, kernel);
+    assert_says(f.ctx, "the driver says: page fault");
+    assert_says(f.ctx, "invalid write at 0xabcd000 (to 4096 bytes)");
+    assert_says(f.ctx, "shader engine 3 (code 0x17, data 0x2a)");
+    f.device->vk.vkQueueSubmit2 = real;
+    vkd_program_destroy(p);
+    gpu_teardown(&f);
+}
+
 /* ---- Shadow mode ---- */
 
 static void wrong_reference(const vkd__ref *r) {
@@ -254,6 +316,7 @@ int main(void) {
         cmocka_unit_test(a_kernel_that_could_not_be_made_is_made_at_the_next_attempt),
         cmocka_unit_test(waiting_for_a_step_that_was_not_submitted_is_refused),
         cmocka_unit_test(a_lost_device_names_the_kernels_of_the_slice),
+        cmocka_unit_test(a_failed_submit_names_its_kernels_and_the_drivers_words),
         cmocka_unit_test(shadow_mode_catches_a_wrong_reference),
         cmocka_unit_test(the_first_tensor_that_is_not_finite_is_named),
         cmocka_unit_test(a_store_lies_on_one_device),

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "support/gpu.h"
 
+#include <string.h>
+
 gpu_fixture gpu_setup(void) {
     gpu_fixture f = {.ctx = test_ctx()};
     f.device = test_device(f.ctx);
@@ -61,4 +63,35 @@ void gpu_linear(gpu_fixture *f) {
     vkd_sgd(g, "net", grad, vkd_guard(g, "net", grad, loss, 0.0f), vkd_constant(g, 0.1f),
             &(vkd_sgd_desc){.momentum = 0.9f});
     vkd_output(g, "loss", loss);
+}
+
+vkd__probe test_probe(const char *name, VkPhysicalDeviceType type, uint32_t vendor) {
+    vkd__probe p = {.type = type,
+                    .vendor = vendor,
+                    .api_version = VK_API_VERSION_1_3,
+                    .max_allocation = 1u << 30,
+                    .max_buffer = 1u << 31,
+                    .subgroup = 32,
+                    .subgroup_min = 32,
+                    .subgroup_max = 32,
+                    .subgroup_pin = true,
+                    .shuffle = true,
+                    .synchronization2 = true,
+                    .timeline = true,
+                    .maintenance4 = true,
+                    .size_control = true,
+                    .full_subgroups = true,
+                    .f16 = true,
+                    .compute_queue = true,
+                    .timestamp_bits = 64};
+    strcpy(p.name, name);
+    p.limits.maxComputeSharedMemorySize = 32768;
+    p.limits.maxComputeWorkGroupInvocations = 256;
+    p.limits.maxComputeWorkGroupSize[0] = 256;
+    p.limits.minStorageBufferOffsetAlignment = 64;
+    p.limits.minTexelBufferOffsetAlignment = 16;
+    p.limits.maxStorageBufferRange = 1u << 27;
+    p.limits.maxPerStageDescriptorStorageBuffers = 16;
+    p.limits.maxTexelBufferElements = 1u << 16;
+    return p;
 }

@@ -31,4 +31,7 @@ uint64_t gpu_step(gpu_fixture *f, vkd_program *p); /* submits and waits */
  * (3, 4), output "loss", gradient descent with momentum. */
 void gpu_linear(gpu_fixture *f);
 
+/* What a driver may report of a device that passes the baseline, and of nothing more. */
+vkd__probe test_probe(const char *name, VkPhysicalDeviceType type, uint32_t vendor);
+
 #endif

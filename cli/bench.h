@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The benchmark's rows, and one row made ready to be timed. */
+#ifndef VKD_CLI_BENCH_H
+#define VKD_CLI_BENCH_H
+
+#include <jansson.h>
+
+#include "base/base.h"
+
+/* A row: one kernel, or one whole training step, at one shape. A new row is one line of the table
+ * in bench_rows.c; one that is timed beside another framework is known there by `work`, a function
+ * of tests/peers/torch_peer.py. */
+typedef struct bench_row {
+    const char *name, *work;
+    void (*build)(vkd_graph *g, const struct bench_row *row);
+    uint32_t m, n, k;                  /* a matmul's; else m rows of n; a step's batch is m */
+    double flops, bytes;               /* what must at least be done; traffic counts each tensor
+                                          once: what a perfect cache would leave. flops 0: compared
+                                          with a copy instead of with multiply-adds */
+    const uint32_t *teacher, *student; /* of a step: layer widths, ended by 0 */
+} bench_row;
+
+extern const bench_row bench_rows[];
+extern const size_t bench_row_count;
+
+/* Whether `only`, as --only gives it or NULL, takes the row. */
+bool bench_wants(const bench_row *row, const char *only);
+
+/* Parts of rows. Data are store tensors: an input from the host would be copied in each step. */
+vkd_tensor bench_data(vkd_graph *g, const char *name, uint32_t rows, uint32_t columns);
+/* Asks for t to be computed, but for one element of it alone to be copied back. */
+void bench_keep(vkd_graph *g, const char *name, vkd_tensor t);
+
+/* A distillation step of a multilayer perceptron: the frozen teacher's logits, the student's, 0.9
+ * KD at temperature 4 and 0.1 cross-entropy, gradients, SGD with momentum. (bench_step.c) */
+void bench_build_mlp_step(vkd_graph *g, const bench_row *row);
+
+/* The row's graph over a store of its own. Errors: those of graphs. */
+vkd_result bench_graph(vkd_ctx *ctx, const bench_row *row, vkd_store **store, vkd_graph **graph);
+
+/* Answers a program that times rows in turn with another one's; see `vkdistill bench --help`. The
+ * first line out describes the device and the rows that `only` takes. */
+vkd_result bench_serve(vkd_ctx *ctx, vkd_device *device, const char *only);
+
+/* {"program", "device", "driver", "sizes", "threads"}: what a result is a result of. NULL: no
+ * memory. */
+json_t *bench_describe(vkd_ctx *ctx, vkd_device *device);
+
+#endif

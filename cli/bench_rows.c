@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <string.h>
+
+#include "cli/bench.h"
+
+vkd_tensor bench_data(vkd_graph *g, const char *name, uint32_t rows, uint32_t columns) {
+    return vkd_param(g, name, VKD_SHAPE(rows, columns),
+                     &(vkd_init){.kind = VKD_INIT_NORMAL, .value = 1});
+}
+
+void bench_keep(vkd_graph *g, const char *name, vkd_tensor t) {
+    const uint32_t count = (uint32_t)vkd_shape_count(vkd_tensor_shape(g, t));
+    vkd_output(g, name, vkd_slice(g, vkd_reshape(g, t, VKD_SHAPE(count)), 0, 0, 1));
+}
+
+/* ---- What the rows build ---- */
+
+static void build_nn(vkd_graph *g, const bench_row *r) {
+    const vkd_tensor a = bench_data(g, "b.a", r->m, r->k), b = bench_data(g, "b.b", r->k, r->n);
+    bench_keep(g, "y", vkd_matmul(g, a, b, NULL));
+}
+
+static void build_nt(vkd_graph *g, const bench_row *r) {
+    const vkd_tensor a = bench_data(g, "b.a", r->m, r->k), b = bench_data(g, "b.b", r->n, r->k);
+    bench_keep(g, "y", vkd_matmul(g, a, b, &(vkd_matmul_desc){.transpose_b = true}));
+}
+
+static void build_tn(vkd_graph *g, const bench_row *r) {
+    const vkd_tensor a = bench_data(g, "b.a", r->k, r->m), b = bench_data(g, "b.b", r->k, r->n);
+    bench_keep(g, "y", vkd_matmul(g, a, b, &(vkd_matmul_desc){.transpose_a = true}));
+}
+
+static void build_add(vkd_graph *g, const bench_row *r) {
+    const vkd_tensor a = bench_data(g, "b.a", r->m, r->n), b = bench_data(g, "b.b", r->m, r->n);
+    bench_keep(g, "y", vkd_add(g, a, b));
+}
+
+static void build_gelu(vkd_graph *g, const bench_row *r) {
+    bench_keep(g, "y", vkd_gelu(g, bench_data(g, "b.a", r->m, r->n)));
+}
+
+static void build_columns(vkd_graph *g, const bench_row *r) {
+    bench_keep(g, "y", vkd_sum(g, bench_data(g, "b.a", r->m, r->n), 1u, false));
+}
+
+static void build_softmax(vkd_graph *g, const bench_row *r) {
+    bench_keep(g, "y", vkd_softmax(g, bench_data(g, "b.a", r->m, r->n)));
+}
+
+typedef struct norm {
+    vkd_tensor x, gamma, beta, y;
+} norm;
+
+static norm layernorm(vkd_graph *g, const bench_row *r) {
+    const vkd_shape d = VKD_SHAPE(r->n);
+    norm out = {.x = bench_data(g, "b.a", r->m, r->n),
+                .gamma = vkd_param(g, "b.gamma", d, NULL),
+                .beta = vkd_param(g, "b.beta", d, NULL)};
+    out.y = vkd_layernorm(g, out.x, out.gamma, out.beta, 1e-5f);
+    return out;
+}
+
+static void build_layernorm(vkd_graph *g, const bench_row *r) {
+    bench_keep(g, "y", layernorm(g, r).y);
+}
+
+/* The loss that has the wanted dy as its gradient: its own value is not asked for, and is not
+ * computed. */
+static void build_layernorm_backward(vkd_graph *g, const bench_row *r) {
+    const norm n = layernorm(g, r);
+    const vkd_tensor dy = vkd_stop_gradient(g, bench_data(g, "t.dy", r->m, r->n));
+    const vkd_tensor of[] = {n.x, n.gamma, n.beta};
+    vkd_tensor gradients[VKD_COUNT(of)];
+    vkd_backward(g, vkd_sum(g, vkd_mul(g, n.y, dy), VKD_ALL_AXES, false), of, VKD_COUNT(of),
+                 gradients);
+    bench_keep(g, "y", n.y);
+    bench_keep(g, "dx", gradients[0]);
+    bench_keep(g, "dgamma", gradients[1]);
+    bench_keep(g, "dbeta", gradients[2]);
+}
+
+static void build_kd(vkd_graph *g, const bench_row *r) {
+    const vkd_tensor student = bench_data(g, "b.student", r->m, r->n);
+    const vkd_tensor teacher = vkd_stop_gradient(g, bench_data(g, "t.teacher", r->m, r->n));
+    const vkd_tensor loss = vkd_kd_kl(g, student, teacher, vkd_constant(g, 4.0f), true);
+    vkd_tensor gradient;
+    vkd_backward(g, loss, &student, 1, &gradient);
+    vkd_output(g, "loss", loss);
+    bench_keep(g, "y", gradient);
+}
+
+static void build_adamw(vkd_graph *g, const bench_row *r) {
+    (void)bench_data(g, "b.w", r->m, r->n); /* the group "b", which the optimiser updates */
+    const vkd_tensor gradient = vkd_state(g, "gradient", VKD_F32, VKD_SHAPE(r->m * r->n));
+    vkd_adamw(g, "b", gradient, vkd_guard(g, "b", gradient, vkd_constant(g, 0.0f), 0.0f),
+              vkd_constant(g, 1e-3f), NULL);
+}
+
+/* ---- The table ---- */
+
+#define MATMUL(build_, work_, text, m_, n_, k_)                                                    \
+    {                                                                                              \
+        .name = text, .work = work_, .build = build_, .m = m_, .n = n_, .k = k_,                   \
+        .flops = 2.0 * (m_) * (n_) * (k_),                                                         \
+        .bytes = 4.0 * ((m_) * (double)(n_) + (m_) * (double)(k_) + (k_) * (double)(n_)),          \
+    }
+#define MATMULS(m, n, k)                                                                           \
+    MATMUL(build_nn, "matmul_nn", "matmul NN " #m "x" #n "x" #k, m, n, k),                         \
+        MATMUL(build_nt, "matmul_nt", "matmul NT " #m "x" #n "x" #k, m, n, k),                     \
+        MATMUL(build_tn, "matmul_tn", "matmul TN " #m "x" #n "x" #k, m, n, k)
+/* `tensors`: how many of (m, n) are read or written. */
+#define ROWS(build_, work_, text, m_, n_, tensors)                                                 \
+    {                                                                                              \
+        .name = text " " #m_ "x" #n_, .work = work_, .build = build_, .m = m_, .n = n_,            \
+        .bytes = 4.0 * (tensors) * (m_) * (n_),                                                    \
+    }
+#define LOSS(m, n) ROWS(build_kd, "kd_loss", "kd_kl forward+backward", m, n, 3)
+
+/* Multiply-adds of a dense layer of a step count twice; the student's three times that, for the
+ * gradients of input and weight. The first layer's input needs none. */
+#define LAYER(in, out) (2.0 * (in) * (out))
+
+static const uint32_t teacher_large[] = {784, 1200, 1200, 10, 0};
+static const uint32_t student_large[] = {784, 800, 800, 10, 0};
+static const uint32_t teacher_small[] = {784, 400, 400, 10, 0};
+static const uint32_t student_small[] = {784, 100, 10, 0};
+
+const bench_row bench_rows[] = {
+    MATMULS(512, 512, 512),
+    MATMULS(1024, 1024, 1024),
+    MATMULS(128, 1200, 784),
+    MATMULS(128, 1200, 1200),
+    MATMULS(128, 10, 1200),
+    MATMULS(128, 30, 784),
+    MATMULS(30, 784, 128),
+    MATMULS(1200, 784, 128),
+    MATMULS(2048, 128, 128),
+    MATMULS(2048, 512, 128),
+    MATMULS(2048, 4096, 128),
+    MATMULS(4096, 64, 576),
+    MATMULS(500, 501, 503),
+    MATMULS(127, 1199, 783),
+    MATMULS(4095, 63, 575),
+    ROWS(build_add, "add", "add", 1024, 1024, 3),
+    ROWS(build_gelu, "gelu", "gelu", 1024, 1024, 2),
+    ROWS(build_columns, "column_sum", "column sum", 4096, 512, 1),
+    ROWS(build_softmax, "softmax", "softmax", 4096, 10, 2),
+    ROWS(build_softmax, "softmax", "softmax", 512, 4096, 2),
+    ROWS(build_softmax, "softmax", "softmax", 4096, 1024, 2),
+    ROWS(build_layernorm, "layernorm", "layernorm", 2048, 128, 2),
+    /* x, dy and both results */
+    ROWS(build_layernorm_backward, "layernorm_backward", "layernorm forward+backward", 2048, 128,
+         4),
+    LOSS(128, 10),
+    LOSS(2048, 4096),
+    LOSS(512, 50257),
+    /* The weights, both moments, the gradient twice: for its norm, and for the update. */
+    ROWS(build_adamw, "adamw", "adamw, with norm,", 1024, 1024, 8),
+    {
+        .name = "KD step, MLP 1200-1200 to 800-800, batch 128",
+        .work = "mlp_step",
+        .build = bench_build_mlp_step,
+        .m = 128,
+        .teacher = teacher_large,
+        .student = student_large,
+        .flops = 128 * (LAYER(784, 1200) + LAYER(1200, 1200) + LAYER(1200, 10) +
+                        2 * LAYER(784, 800) + 3 * (LAYER(800, 800) + LAYER(800, 10))),
+        /* weights of the teacher once, of the student and its momentum read and written */
+        .bytes =
+            4.0 * (784 * 1200 + 1200 * 1200 + 1200 * 10 + 6 * (784 * 800 + 800 * 800 + 800 * 10)),
+    },
+    {
+        .name = "KD step, MLP 400-400 to 100, batch 128",
+        .work = "mlp_step",
+        .build = bench_build_mlp_step,
+        .m = 128,
+        .teacher = teacher_small,
+        .student = student_small,
+        .flops = 128 * (LAYER(784, 400) + LAYER(400, 400) + LAYER(400, 10) + 2 * LAYER(784, 100) +
+                        3 * LAYER(100, 10)),
+        .bytes = 4.0 * (784 * 400 + 400 * 400 + 400 * 10 + 6 * (784 * 100 + 100 * 10)),
+    },
+};
+const size_t bench_row_count = VKD_COUNT(bench_rows);
+
+bool bench_wants(const bench_row *row, const char *only) {
+    return !only || strstr(row->name, only);
+}
+
+vkd_result bench_graph(vkd_ctx *ctx, const bench_row *row, vkd_store **store, vkd_graph **graph) {
+    *store = NULL;
+    *graph = NULL;
+    vkd_result r = vkd_store_create(ctx, store);
+    if (!r) r = vkd_graph_create(ctx, *store, &(vkd_graph_desc){.name = row->name}, graph);
+    if (!r) row->build(*graph, row);
+    if (r) {
+        vkd_store_destroy(*store);
+        *store = NULL;
+    }
+    return r;
+}

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "graph/geometry.h"
+
+#include <stdio.h>
+
+#include "graph/plan.h"
+
+vkd__matmul_class vkd__matmul_classify(const vkd_profile *p, uint64_t M, uint64_t N,
+                                       uint64_t batch) {
+    if (M <= 32 || N <= 32) return VKD__MATMUL_NARROW;
+    return M * N * batch < p->large_product ? VKD__MATMUL_SMALL : VKD__MATMUL_LARGE;
+}
+
+bool vkd__tile_fits(const vkd__tile *t, uint32_t max_invocations, uint32_t max_shared) {
+    if (!t->k || !t->tm || !t->tn) return false;
+    const uint32_t invocations = (uint32_t)(t->m / t->tm) * (t->n / t->tn);
+    /* What the kernel is written for: quads, rows of whole banks, padding after k / 8 rows; */
+    if (t->m % 32 || t->n % 32 || t->k % 8 || t->tm % 4 || t->tn % 4) return false;
+    if (t->m % t->tm || t->n % t->tn || !invocations) return false;
+    /* every invocation moves as many quads as any other, and all of its own stand at one place of
+     * their lines. */
+    const uint32_t lines[] = {t->m / 4u, t->n / 4u, t->k / 4u};
+    for (size_t i = 0; i < VKD_COUNT(lines); i++)
+        if (invocations % lines[i]) return false;
+    if (t->m * t->k / 4u % invocations || t->n * t->k / 4u % invocations) return false;
+    const uint32_t shared =
+        4u * t->k * (t->m + t->n) + 2u * 8u * 16u; /* eight quads of padding each */
+    return invocations <= max_invocations && shared <= max_shared;
+}
+
+/* ---- Workgroups ---- */
+
+/* None above 256: where a subgroup size is asked for, a workgroup may have no more subgroups than
+ * maxComputeWorkgroupSubgroups (32 of 8 on lavapipe). */
+static const uint16_t workgroups[] = {64, 128, 256, 32, 16, 8};
+
+static bool set_workgroup(const vkd_profile *p, uint32_t *field, uint32_t candidate) {
+    if (workgroups[candidate] > p->max_invocations) return false;
+    *field = workgroups[candidate];
+    return true;
+}
+
+static void number_text(uint32_t value, char *out) {
+    snprintf(out, VKD__SIZE_TEXT, "%u", (unsigned)value);
+}
+
+#define WORKGROUP(name, condition)                                                                 \
+    static bool set_##name(vkd_profile *p, uint32_t candidate) {                                   \
+        return (condition) && set_workgroup(p, &p->name##_workgroup, candidate);                   \
+    }                                                                                              \
+    static void name##_text(const vkd_profile *p, char *out) {                                     \
+        number_text(p->name##_workgroup, out);                                                     \
+    }
+WORKGROUP(flat, true)
+WORKGROUP(column, true)
+WORKGROUP(short, true)
+WORKGROUP(row, !p->direct) /* a direct kernel's long row takes one subgroup */
+WORKGROUP(reduce, true)
+
+/* ---- Matmul ---- */
+
+/* The first are tried first. 4x4 of C take about 48 registers, 8x4 64 to 90, 8x8 128; a longer k is
+ * fewer barriers for more shared memory. */
+static const vkd__tile tiles[] = {{64, 64, 16, 4, 4},  {32, 32, 16, 4, 4},  {128, 64, 16, 8, 4},
+                                  {128, 128, 8, 8, 8}, {64, 32, 16, 4, 4},  {64, 64, 16, 8, 4},
+                                  {128, 64, 8, 8, 8},  {128, 128, 16, 8, 8}};
+
+static bool set_tile(vkd_profile *p, vkd__matmul_class class, uint32_t candidate) {
+    if (p->direct || !vkd__tile_fits(&tiles[candidate], p->max_invocations, p->max_shared))
+        return false;
+    p->tile[class] = tiles[candidate];
+    return true;
+}
+
+static void tile_text(const vkd__tile *t, char *out) {
+    snprintf(out, VKD__SIZE_TEXT, "%ux%ux%u %ux%u", (unsigned)t->m, (unsigned)t->n, (unsigned)t->k,
+             (unsigned)t->tm, (unsigned)t->tn);
+}
+
+/* Above 32 rows the sums no longer fit into a CPU's registers. */
+static const vkd__direct_tile direct_tiles[] = {{32, 8}, {16, 16}, {16, 8}, {8, 16},
+                                                {24, 8}, {8, 8},   {12, 16}};
+
+static bool set_direct(vkd_profile *p, vkd__matmul_class class, uint32_t candidate) {
+    if (!p->direct) return false;
+    p->direct_tile[class] = direct_tiles[candidate];
+    return true;
+}
+
+static void direct_text(const vkd__direct_tile *t, char *out) {
+    snprintf(out, VKD__SIZE_TEXT, "%ux%u", (unsigned)t->rows, (unsigned)t->chunk);
+}
+
+#define MATMUL(name, class)                                                                        \
+    static bool set_tile_##name(vkd_profile *p, uint32_t candidate) {                              \
+        return set_tile(p, class, candidate);                                                      \
+    }                                                                                              \
+    static void tile_##name##_text(const vkd_profile *p, char *out) {                              \
+        tile_text(&p->tile[class], out);                                                           \
+    }                                                                                              \
+    static bool set_direct_##name(vkd_profile *p, uint32_t candidate) {                            \
+        return set_direct(p, class, candidate);                                                    \
+    }                                                                                              \
+    static void direct_##name##_text(const vkd_profile *p, char *out) {                            \
+        direct_text(&p->direct_tile[class], out);                                                  \
+    }
+MATMUL(large, VKD__MATMUL_LARGE)
+MATMUL(small, VKD__MATMUL_SMALL)
+MATMUL(narrow, VKD__MATMUL_NARROW)
+
+/* What is worth most stands first: a small budget may not reach the end. Compilers are free to
+ * contract a product's arithmetic otherwise in another specialisation, so all of its sizes count
+ * as changing bits. */
+#define COUNT(list) (uint32_t) VKD_COUNT(list)
+const vkd__knob vkd__knobs[] = {
+    {"matmul tile, large", COUNT(tiles), true, set_tile_large, tile_large_text},
+    {"matmul tile, small", COUNT(tiles), true, set_tile_small, tile_small_text},
+    {"matmul tile, narrow", COUNT(tiles), true, set_tile_narrow, tile_narrow_text},
+    {"direct matmul, small", COUNT(direct_tiles), true, set_direct_small, direct_small_text},
+    {"direct matmul, large", COUNT(direct_tiles), true, set_direct_large, direct_large_text},
+    {"direct matmul, narrow", COUNT(direct_tiles), true, set_direct_narrow, direct_narrow_text},
+    {"long rows workgroup", COUNT(workgroups), true, set_row, row_text},
+    {"short rows workgroup", COUNT(workgroups), true, set_short, short_text},
+    {"reduction workgroup", COUNT(workgroups), true, set_reduce, reduce_text},
+    {"columns workgroup", COUNT(workgroups), false, set_column, column_text},
+    {"element-wise workgroup", COUNT(workgroups), false, set_flat, flat_text},
+};
+const size_t vkd__knob_count = VKD_COUNT(vkd__knobs);

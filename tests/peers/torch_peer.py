@@ -1,0 +1,236 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The rows of `vkdistill bench` in PyTorch, as one would write them there.
+
+Line by line, as tests/peers/run asks: the first line out says what this is; then each line in is a
+row of `vkdistill bench --serve` with "steps" added, as JSON, and is answered by the seconds of one
+of that many steps back to back. A row stays ready until another one is named. To add a row, add a
+function with the name that the row has as its `work`: it gets the row and returns the step."""
+
+import argparse
+import json
+import os
+import sys
+import time
+
+import torch
+import torch.nn.functional as F
+
+WORK = {}
+TAU = 4.0
+
+
+def work(make):
+    WORK[make.__name__] = make
+    return make
+
+
+# ---- Kernels. Where PyTorch can write into memory that is there already, it does. ----
+
+
+def multiply(row, a, b):
+    out = torch.empty(row["m"], row["n"])
+    return lambda: torch.mm(a, b, out=out)
+
+
+@work
+def matmul_nn(row):
+    return multiply(row, torch.randn(row["m"], row["k"]), torch.randn(row["k"], row["n"]))
+
+
+@work
+def matmul_nt(row):
+    return multiply(row, torch.randn(row["m"], row["k"]), torch.randn(row["n"], row["k"]).t())
+
+
+@work
+def matmul_tn(row):
+    return multiply(row, torch.randn(row["k"], row["m"]).t(), torch.randn(row["k"], row["n"]))
+
+
+@work
+def add(row):
+    a, b = torch.randn(row["m"], row["n"]), torch.randn(row["m"], row["n"])
+    out = torch.empty_like(a)
+    return lambda: torch.add(a, b, out=out)
+
+
+@work
+def gelu(row):
+    x = torch.randn(row["m"], row["n"])
+    return lambda: F.gelu(x)
+
+
+@work
+def column_sum(row):
+    x, out = torch.randn(row["m"], row["n"]), torch.empty(row["n"])
+    return lambda: torch.sum(x, 0, out=out)
+
+
+@work
+def softmax(row):
+    x = torch.randn(row["m"], row["n"])
+    return lambda: torch.softmax(x, 1)
+
+
+def layernorm_inputs(row, gradients):
+    width = row["n"]
+    x = torch.randn(row["m"], width, requires_grad=gradients)
+    gamma = torch.ones(width, requires_grad=gradients)
+    beta = torch.zeros(width, requires_grad=gradients)
+    return x, gamma, beta
+
+
+@work
+def layernorm(row):
+    x, gamma, beta = layernorm_inputs(row, False)
+    return lambda: F.layer_norm(x, (row["n"],), gamma, beta)
+
+
+@work
+def layernorm_backward(row):
+    inputs = layernorm_inputs(row, True)
+    dy = torch.randn(row["m"], row["n"])
+
+    def step():
+        for tensor in inputs:
+            tensor.grad = None
+        F.layer_norm(inputs[0], (row["n"],), inputs[1], inputs[2]).backward(dy)
+
+    return step
+
+
+def kd(student, teacher):
+    """tau^2 KL(teacher || student), the mean over the rows."""
+    p = F.softmax(teacher / TAU, 1)
+    return F.kl_div(F.log_softmax(student / TAU, 1), p, reduction="batchmean") * TAU**2
+
+
+@work
+def kd_loss(row):
+    student = torch.randn(row["m"], row["n"], requires_grad=True)
+    teacher = torch.randn(row["m"], row["n"])
+
+    def step():
+        student.grad = None
+        kd(student, teacher).backward()
+
+    return step
+
+
+@work
+def adamw(row):
+    weight = torch.nn.Parameter(torch.randn(row["m"] * row["n"]))
+    weight.grad = torch.zeros_like(weight)
+    optimiser = torch.optim.AdamW([weight], lr=1e-3)
+
+    def step():
+        weight.grad.norm()
+        optimiser.step()
+
+    return step
+
+
+# ---- Training steps ----
+
+
+def mlp(widths):
+    layers = []
+    for i, (fan_in, fan_out) in enumerate(zip(widths, widths[1:])):
+        layers.append(torch.nn.Linear(fan_in, fan_out))
+        if i + 2 < len(widths):
+            layers.append(torch.nn.ReLU(inplace=True))
+    return torch.nn.Sequential(*layers)
+
+
+def distil(teacher, student, x, labels):
+    """A step of SGD with momentum on 0.9 KD + 0.1 cross-entropy."""
+    optimiser = torch.optim.SGD(student.parameters(), lr=0.01, momentum=0.9)
+
+    def step():
+        optimiser.zero_grad(set_to_none=True)
+        with torch.no_grad():
+            wanted = teacher(x)
+        logits = student(x)
+        loss = 0.9 * kd(logits, wanted) + 0.1 * F.cross_entropy(logits, labels)
+        loss.backward()
+        optimiser.step()
+
+    return step
+
+
+@work
+def mlp_step(row):
+    x = torch.randn(row["m"], row["student"][0])
+    labels = torch.zeros(row["m"], dtype=torch.long, device=x.device)
+    return distil(mlp(row["teacher"]), mlp(row["student"]), x, labels)
+
+
+# ---- The server ----
+
+
+def synchronise():
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+
+
+def seconds_of(step, steps):
+    synchronise()
+    start = time.perf_counter()
+    for _ in range(steps):
+        step()
+    synchronise()
+    return (time.perf_counter() - start) / steps
+
+
+def describe(device):
+    blas = next((line.strip(" -") for line in torch.__config__.show().splitlines() if "BLAS" in line), "")
+    mkldnn = torch.backends.mkldnn.is_available()
+    what = {"torch": torch.__version__, "threads": torch.get_num_threads(), "onednn": mkldnn, "blas": blas}
+    name = "PyTorch %s, CPU, threads: %d" % (torch.__version__, torch.get_num_threads())
+    if device == "cuda":
+        what.update(cuda=torch.version.cuda, device=torch.cuda.get_device_name(0))
+        name = "PyTorch %s, CUDA %s" % (torch.__version__, torch.version.cuda)
+    names = ("OPENBLAS_CORETYPE", "OMP_NUM_THREADS", "LD_LIBRARY_PATH")
+    what["variables"] = {n: os.environ[n] for n in names if n in os.environ}
+    return {"peer": name, "about": what}
+
+
+def use(device):
+    if device != "cuda":
+        return
+    # The same arithmetic on both sides: f32, not TF32.
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.set_default_tensor_type(torch.cuda.FloatTensor)
+
+
+def answer(row, ready):
+    if row["work"] not in WORK:
+        return {"unknown": row["work"]}
+    if ready.get("row") != row["row"]:
+        ready.clear()  # first, so that two rows never hold memory together
+        ready.update(row=row["row"], step=WORK[row["work"]](row))
+        seconds_of(ready["step"], 3)
+    return {"seconds": seconds_of(ready["step"], row["steps"])}
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    device = parser.parse_args().device
+    use(device)
+    torch.manual_seed(0)
+    print(json.dumps(describe(device)), flush=True)
+    ready = {}
+    for line in sys.stdin:
+        try:
+            reply = answer(json.loads(line), ready)
+        except RuntimeError as error:  # out of memory, for one: the row has no figure
+            ready.clear()
+            reply = {"error": str(error).splitlines()[0]}
+        print(json.dumps(reply), flush=True)
+
+
+if __name__ == "__main__":
+    main()
