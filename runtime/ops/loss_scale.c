@@ -3,8 +3,8 @@
  *
  *   out[0] = initial * 2^state[0], at least 1 and at most 2^24
  *
- * state (4) i32: the exponent, good steps since it last changed, halvings, unused. The guard that is
- * given this scale divides by it again, and moves the exponent: +1 after so many good steps in a
+ * state (4) i32: the exponent, good steps since it last changed, halvings, unused. The guard that
+ * is given this scale divides by it again, and moves the exponent: +1 after so many good steps in a
  * row, -1 after a step that was not finite. All on the device: the host never looks.
  * Micikevicius et al., arXiv:1710.03740, section 3.2; dynamic as in NVIDIA's Apex. */
 #include <math.h>
@@ -17,8 +17,7 @@ typedef struct scale_params {
 
 vkd_tensor vkd_loss_scale(vkd_graph *g, const char *group, float initial) {
     const vkd_tensor state = vkd__group_state(g, group, "loss_scale", VKD_I32, VKD_SHAPE(4));
-    return vkd__emit1(g, &vkd_op_loss_scale, state, &(scale_params){initial},
-                      sizeof(scale_params));
+    return vkd__emit1(g, &vkd_op_loss_scale, state, &(scale_params){initial}, sizeof(scale_params));
 }
 
 static bool infer(vkd_graph *g, vkd__node *n) {
