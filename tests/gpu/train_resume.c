@@ -2,6 +2,7 @@
 /* A run that was stopped, by a callback or by SIGKILL at any moment, ends with the same bits as one
  * that never was. The program runs itself as the child to be killed: "child FOLDER resume|force".
  */
+#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -58,21 +59,25 @@ static char *metrics_of(const char *path) {
     return kept;
 }
 
-static void ended_like_the_whole_run(const bench *b, const char *out) {
+static void ended_alike(const bench *b, const char *whole, const char *out) {
     static const char *const models[] = {"teacher", "student_control", "student"};
-    char name[128];
+    char first[128], second[128];
     for (size_t i = 0; i < VKD_COUNT(models); i++) {
-        char whole[128];
-        snprintf(name, sizeof name, "%s/%s.safetensors", out, models[i]);
-        snprintf(whole, sizeof whole, "whole/%s.safetensors", models[i]);
-        toy_same_file(toy_path(&b->data, whole), toy_path(&b->data, name));
+        snprintf(first, sizeof first, "%s/%s.safetensors", whole, models[i]);
+        snprintf(second, sizeof second, "%s/%s.safetensors", out, models[i]);
+        toy_same_file(toy_path(&b->data, first), toy_path(&b->data, second));
     }
-    snprintf(name, sizeof name, "%s/metrics.jsonl", out);
-    char *first = metrics_of(toy_path(&b->data, "whole/metrics.jsonl"));
-    char *second = metrics_of(toy_path(&b->data, name));
-    assert_string_equal(first, second);
-    test_free(first);
-    test_free(second);
+    snprintf(first, sizeof first, "%s/metrics.jsonl", whole);
+    snprintf(second, sizeof second, "%s/metrics.jsonl", out);
+    char *rows = metrics_of(toy_path(&b->data, first));
+    char *others = metrics_of(toy_path(&b->data, second));
+    assert_string_equal(rows, others);
+    test_free(rows);
+    test_free(others);
+}
+
+static void ended_like_the_whole_run(const bench *b, const char *out) {
+    ended_alike(b, "whole", out);
 }
 
 /* ---- Stopped by a callback ---- */
@@ -110,6 +115,54 @@ static void a_run_stopped_after_every_step_ends_the_same(void **state) {
     }
     assert_int_equal(r, VKD_OK);
     ended_like_the_whole_run(b, "steps");
+}
+
+/* ---- Mixed precision ---- */
+
+/* The smallest and the largest value of a key in metrics.jsonl. */
+static void range_of(const bench *b, const char *out, const char *key, double *low, double *high) {
+    char name[64];
+    size_t size = 0;
+    snprintf(name, sizeof name, "%s/metrics.jsonl", out);
+    char *text = toy_read(toy_path(&b->data, name), &size);
+    *low = INFINITY;
+    *high = -INFINITY;
+    for (const char *at = strstr(text, key); at; at = strstr(at + 1, key)) {
+        const double v = strtod(at + strlen(key), NULL);
+        *low = fmin(*low, v);
+        *high = fmax(*high, v);
+    }
+    test_free(text);
+}
+
+/* The largest scale there is overflows at first; three good steps double it again. */
+static void a_mixed_run_goes_on_with_its_loss_scale(void **state) {
+    const bench *b = *state;
+    static const char *const sets[] = {"precision=mixed", "loss_scale=16777216",
+                                       "loss_scale_growth=3", NULL};
+    if (toy_run(b->ctx, b->device, &b->data, sets, NULL, "mixed", NULL, NULL))
+        fail_msg("%s", vkd_ctx_error(b->ctx));
+    double least, most, skipped, none;
+    range_of(b, "mixed", "\"skipped\":", &none, &skipped);
+    assert_true(skipped > 0);
+    range_of(b, "mixed", "\"loss_scale\":", &least, &most);
+    print_message("          loss scale %g to %g, %g steps skipped\n", least, most, skipped);
+    assert_true(least < most && most < 16777216);
+
+    /* Among skipped steps, between them and the next doubling, and in each phase. */
+    static const int stops[] = {2, 7, 12, 31, 44, 60};
+    for (size_t i = 0; i < VKD_COUNT(stops); i++) {
+        int left = stops[i];
+        char out[32];
+        snprintf(out, sizeof out, "mixed-%d", stops[i]);
+        const vkd_run_desc first = {.stop = stop_at_zero, .user = &left};
+        assert_int_equal(toy_run(b->ctx, b->device, &b->data, sets, &first, out, NULL, NULL),
+                         VKD_E_INTERRUPTED);
+        const vkd_run_desc rest = {.resume = true};
+        if (toy_run(b->ctx, b->device, &b->data, sets, &rest, out, NULL, NULL))
+            fail_msg("%s", vkd_ctx_error(b->ctx));
+        ended_alike(b, "mixed", out);
+    }
 }
 
 /* ---- Killed ---- */
@@ -229,6 +282,7 @@ int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_interrupted_run_goes_on_to_the_same_bits),
         cmocka_unit_test(a_run_stopped_after_every_step_ends_the_same),
+        cmocka_unit_test(a_mixed_run_goes_on_with_its_loss_scale),
         cmocka_unit_test(a_run_killed_at_random_moments_ends_with_the_same_bits),
         cmocka_unit_test(a_folder_with_a_run_is_not_overwritten),
         cmocka_unit_test(another_recipe_does_not_resume),
