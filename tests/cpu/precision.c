@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What `precision` of a recipe puts into the graphs of a run, for every recipe of recipes/: nothing
+ * with f32, and with the others 16 bits where they belong and nowhere else. */
+#include "support/support.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "graph/plan.h"
+#include "ops/op.h"
+#include "train/session.h"
+
+/* What one graph and its plans hold. */
+typedef struct contents {
+    uint32_t tensors[VKD_BF16 + 1]; /* by type */
+    uint32_t kernels;               /* launches of kernels that read or write 16 bits */
+    uint32_t products, half_products;
+    bool scaled;
+} contents;
+
+static bool ends_with(const char *text, const char *end) {
+    const size_t n = strlen(text), m = strlen(end);
+    return n >= m && !strcmp(text + n - m, end);
+}
+
+/* By its name, or by being told a 16-bit type (constants 25 and 26 of shaders/lib/half.glsl). */
+static bool is_half_kernel(const vkd__launch *l) {
+    for (uint32_t i = 0; i < l->spec_count; i++)
+        if (l->spec_id[i] == 25 || l->spec_id[i] == 26) return true;
+    return ends_with(l->kernel, ".half") || strstr(l->kernel, "narrow") ||
+           strstr(l->kernel, "widen") || strstr(l->kernel, "coopmat");
+}
+
+static void count_launches(vkd_graph *g, const char *profile, contents *c) {
+    vkd_plan *plan = NULL;
+    if (vkd_plan_create(g, vkd_profile_find(profile), &plan)) fail_msg("%s", vkd_ctx_error(g->ctx));
+    for (size_t i = 0; i < plan->launch_count; i++) {
+        c->kernels += is_half_kernel(&plan->launches[i]);
+        c->scaled |= !strcmp(plan->launches[i].kernel, "guard.scaled");
+    }
+    vkd_plan_destroy(plan);
+}
+
+/* Whoever reads 16 bits is known to do so; what outlives a step has 32; no gradient of a parameter
+ * was rounded on its way. */
+static void check_nodes(const vkd_graph *g) {
+    for (size_t i = 0; i < g->node_count; i++) {
+        const vkd__node *n = &g->nodes[i];
+        for (uint32_t k = 0; k < n->in_count; k++)
+            if (vkd__is_half(vkd__tensor_get(g, n->in[k])->dtype))
+                assert_true(n->op->is_view || n->op->takes_half >> k & 1);
+        if (!n->op->is_placement) continue;
+        const vkd__node *maker = vkd__producer(g, n->in[0]);
+        assert_true(maker && maker->op != &vkd_op_cast);
+    }
+    for (size_t i = 1; i < g->tensor_count; i++)
+        if (g->tensors[i].home != VKD__HOME_NODE) assert_false(vkd__is_half(g->tensors[i].dtype));
+}
+
+/* Takes the graph over. */
+static contents look_at(vkd_graph *g) {
+    contents c = {.kernels = 0};
+    check_nodes(g);
+    for (size_t i = 1; i < g->tensor_count; i++)
+        c.tensors[g->tensors[i].dtype]++;
+    for (size_t i = 0; i < g->node_count; i++) {
+        const vkd__node *n = &g->nodes[i];
+        c.products += n->op == &vkd_op_matmul;
+        c.half_products +=
+            n->op == &vkd_op_matmul && vkd__is_half(vkd__tensor_get(g, n->in[0])->dtype);
+    }
+    count_launches(g, "cpu", &c);
+    count_launches(g, "gpu", &c);
+    vkd_graph_destroy(g);
+    return c;
+}
+
+typedef struct bench {
+    vkd_ctx *ctx;
+    vkd_recipe *recipe;
+    vkd__session *session;
+} bench;
+
+/* Graphs depend on the sizes of the data set, and steps on its labels. */
+static int32_t labels[3000];
+static const vkd__dataset data = {.sample = {2, {28, 28}},
+                                  .channels = 1,
+                                  .classes = 10,
+                                  .train = {.count = 3000, .labels = labels},
+                                  .test = {.count = 500, .labels = labels}};
+
+static bench open_recipe(const char *path, const char *precision) {
+    bench b = {.ctx = test_ctx()};
+    char set[64];
+    snprintf(set, sizeof set, "precision=%s", precision ? precision : "");
+    const char *const sets[] = {set};
+    const vkd_result r = vkd_recipe_load(b.ctx, path, sets, precision ? 1 : 0, &b.recipe);
+    if (r || vkd__session_sketch(b.ctx, b.recipe, &data, &b.session))
+        fail_msg("%s", vkd_ctx_error(b.ctx));
+    return b;
+}
+
+static void close_recipe(bench *b) {
+    vkd__session_destroy(b->session);
+    vkd_recipe_destroy(b->recipe);
+    vkd_ctx_destroy(b->ctx);
+}
+
+static contents training(const bench *b, const vkd__phase *p) {
+    vkd_graph *g = NULL;
+    if (vkd__graph_train(b->session, p, &g)) fail_msg("%s", vkd_ctx_error(b->ctx));
+    return look_at(g);
+}
+
+static contents inference(const bench *b, const vkd__phase *p) {
+    vkd_graph *g = NULL;
+    if (vkd__graph_infer(b->session, p->model, p->group, "data.test", 500, 100, &g))
+        fail_msg("%s", vkd_ctx_error(b->ctx));
+    return look_at(g);
+}
+
+static void expect_pure(const contents *c) {
+    assert_int_equal(c->tensors[VKD_F16], 0);
+    assert_int_equal(c->tensors[VKD_BF16], 0);
+    assert_int_equal(c->half_products, 0);
+    assert_int_equal(c->kernels, 0);
+    assert_false(c->scaled);
+    assert_true(c->products > 0);
+}
+
+static void expect_mixed(const contents *c, vkd_dtype type) {
+    assert_true(c->tensors[type] > 0);
+    assert_int_equal(c->tensors[type == VKD_F16 ? VKD_BF16 : VKD_F16], 0);
+    assert_true(c->products > 0);
+    assert_int_equal(c->half_products, c->products);
+    assert_true(c->kernels > 0);
+    assert_int_equal(c->scaled, type == VKD_F16);
+}
+
+/* NULL: what a recipe gets that says nothing of it. */
+static void check_recipe(const char *path, const char *precision, vkd_dtype type) {
+    bench b = open_recipe(path, precision);
+    assert_true(b.session->phase_count > 0);
+    for (uint32_t i = 0; i < b.session->phase_count; i++) {
+        const vkd__phase *p = &b.session->phases[i];
+        const contents step = training(&b, p), evaluation = inference(&b, p);
+        if (type == VKD_F32)
+            expect_pure(&step);
+        else
+            expect_mixed(&step, type);
+        expect_pure(&evaluation);
+    }
+    close_recipe(&b);
+}
+
+static void check_recipes(const char *precision, vkd_dtype type) {
+    DIR *dir = opendir("recipes");
+    assert_non_null(dir);
+    uint32_t count = 0;
+    for (const struct dirent *e = readdir(dir); e; e = readdir(dir)) {
+        if (!ends_with(e->d_name, ".yaml")) continue;
+        char path[300];
+        snprintf(path, sizeof path, "recipes/%s", e->d_name);
+        check_recipe(path, precision, type);
+        count++;
+    }
+    closedir(dir);
+    assert_true(count > 3);
+}
+
+static void f32_never_rounds_to_16_bits(void **state) {
+    (void)state;
+    check_recipes(NULL, VKD_F32);
+    check_recipes("f32", VKD_F32);
+}
+
+static void mixed_is_f16_in_training_and_f32_in_evaluation(void **state) {
+    (void)state;
+    check_recipes("mixed", VKD_F16);
+}
+
+static void mixed_bf16_is_bf16_and_needs_no_loss_scale(void **state) {
+    (void)state;
+    check_recipes("mixed_bf16", VKD_BF16);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(f32_never_rounds_to_16_bits),
+        cmocka_unit_test(mixed_is_f16_in_training_and_f32_in_evaluation),
+        cmocka_unit_test(mixed_bf16_is_bf16_and_needs_no_loss_scale),
+    };
+    return cmocka_run_group_tests_name("precision", tests, NULL, NULL);
+}
