@@ -68,9 +68,11 @@ static vkd_result diverged(loop *l) {
     return vkd__fail(l->s->ctx, VKD_E_NONFINITE,
                      "%s: loss or gradient was not finite in %d steps in a row, from step %llu on; "
                      "the first tensor that is not finite is '%s'; try a smaller optimiser.lr "
-                     "(now %g) or set optimiser.clip",
+                     "(now %g) or set optimiser.clip%s",
                      l->p->group, SKIPS_BEFORE_STOP, (unsigned long long)l->first_skipped,
-                     *tensor ? tensor : "none any more", (double)base->lr);
+                     *tensor ? tensor : "none any more", (double)base->lr,
+                     l->p->loss_scale > 0 ? "; f16 ends at 65504: precision mixed_bf16 does not"
+                                          : "");
 }
 
 static void report(loop *l, vkd_progress *out, const char **names, double *values) {
@@ -111,6 +113,14 @@ static vkd_result log_row(loop *l) {
     return r;
 }
 
+/* While a loss scale can still come down, that a step overflowed says nothing of the run. */
+static void count_skip(loop *l, bool skipped) {
+    const bool hopeless = skipped && l->p->loss_scale <= 1;
+    l->p->skipped += skipped;
+    if (!l->skipped_in_a_row) l->first_skipped = l->s->step;
+    l->skipped_in_a_row = hopeless ? l->skipped_in_a_row + 1 : 0;
+}
+
 /* Reads the oldest step under way. */
 static vkd_result collect(loop *l) {
     vkd__session *s = l->s;
@@ -120,13 +130,10 @@ static vkd_result collect(loop *l) {
     const float *guard = vkd_program_output(l->program, ticket, "guard", NULL);
     const float *loss = vkd_program_output(l->program, ticket, "loss", NULL);
     if (!guard || !loss) return vkd__fail(s->ctx, VKD_E_DEVICE, "the results of a step are gone");
-    const bool skipped = guard[1] == 0;
-    if (skipped && !l->skipped_in_a_row) l->first_skipped = s->step;
-    l->skipped_in_a_row = skipped ? l->skipped_in_a_row + 1 : 0;
-    l->p->skipped += skipped;
-    l->gradient_norm = (double)guard[0];
     const float *scale = vkd_program_output(l->program, ticket, "loss_scale", NULL);
     l->p->loss_scale = scale ? (double)*scale : 0;
+    count_skip(l, guard[1] == 0);
+    l->gradient_norm = (double)guard[0];
     s->sums.steps++;
     s->sums.loss += (double)*loss;
     for (uint32_t i = 0; i < l->p->term_count; i++) {

@@ -188,7 +188,7 @@ typedef struct vkd_graph_desc {
      * and give results in it where the next op may take them; activations follow. Everything else
      * (losses, softmax, norms, reductions, parameters, their gradients, optimisers) is f32, and
      * what is 16 bits wide is widened in front of it. Micikevicius et al., arXiv:1710.03740.
-     * Default VKD_F32: no value is ever rounded to 16 bits. */
+     * Default VKD_F32: no value is ever rounded to 16 bits. Other types: VKD_E_ARGUMENT. */
     vkd_dtype compute;
 } vkd_graph_desc;
 

@@ -9,6 +9,9 @@
 vkd_result vkd_graph_create(vkd_ctx *ctx, vkd_store *store, const vkd_graph_desc *desc,
                             vkd_graph **out) {
     *out = NULL;
+    const vkd_dtype compute = desc ? desc->compute : VKD_F32;
+    if (!vkd__is_real(compute))
+        return vkd__fail(ctx, VKD_E_ARGUMENT, "a graph computes in f32, f16 or bf16");
     vkd_graph *g = vkd__alloc(ctx, 1, sizeof *g);
     if (!g) return VKD_E_MEMORY;
     g->ctx = ctx;
@@ -16,7 +19,7 @@ vkd_result vkd_graph_create(vkd_ctx *ctx, vkd_store *store, const vkd_graph_desc
     g->arena.ctx = ctx;
     g->references = 1;
     g->seed = desc ? desc->seed : 0;
-    g->compute = desc ? desc->compute : VKD_F32;
+    g->compute = compute;
     g->name = vkd__arena_format(&g->arena, "%s", desc && desc->name ? desc->name : "graph");
     /* Tensor 0 is no tensor, so that a zeroed handle is invalid. */
     if (!g->name || !VKD__RESERVE(ctx, g->tensors, g->tensor_count, g->tensor_capacity)) {

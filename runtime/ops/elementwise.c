@@ -70,6 +70,9 @@ bool vkd__flat_lower(vkd__lower *l, const vkd__flat *f) {
     uint64_t window = vkd__window_elements(l->profile, sizeof(float));
     /* 256 bytes are 128 values of 16 bits. */
     if (half != VKD_F32 && f->count > window) window = window / 128 * 128;
+    double element_bytes = 0; /* of all tensors */
+    for (uint32_t i = 0; i < f->tensor_count; i++)
+        element_bytes += (double)vkd_dtype_size(vkd_tensor_dtype(l->g, f->tensor[i]));
     if (!window)
         return vkd__lower_fail(l, VKD_E_SHAPE, "bindings of %llu bytes cut 16-bit values apart",
                                (unsigned long long)l->profile->max_binding);
@@ -90,7 +93,7 @@ bool vkd__flat_lower(vkd__lower *l, const vkd__flat *f) {
         memcpy(f->push, &count, sizeof count);
         vkd__push(launch, f->push, f->push_size);
         vkd__grid(l, launch, vkd__div_up(vkd__div_up(part, 4), l->profile->flat_workgroup));
-        vkd__cost(launch, f->flops * (double)part, 4.0 * f->tensor_count * (double)part);
+        vkd__cost(launch, f->flops * (double)part, element_bytes * (double)part);
     }
     return true;
 }

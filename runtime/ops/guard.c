@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 /* guard: looks at a group's gradient once a step.
  *
- *   out[0] = norm = sqrt(sum_i gradient[i]^2)
- *   out[1] = factor = 0 where norm or loss is not finite; else min(1, max_norm / (norm + 1e-6))
- * where max_norm > 0; else 1
+ *   out[0] = norm = sqrt(sum_i gradient[i]^2) / s
+ *   out[1] = factor = 0 where norm or loss is not finite,
+ *                     else min(1, max_norm / (norm + 1e-6)) / s where max_norm > 0, else 1 / s
  *
- * With a loss scale s the gradient is s times the true one: the norm is that of gradient / s, the
- * factor is divided by s, and the scale's state is moved (loss_scale.c).
- *
- * and counts in the state (4) i32: steps applied, skipped, skipped in a row. The sum has two steps:
- * chunks of 4096 elements, then the chunks. A sum of squares beyond f32 counts as not finite. */
+ * and counts in the state (4) i32: steps applied, skipped, skipped in a row. s is the loss scale
+ * that the gradient carries, 1 without one; the scale's own state is moved too (loss_scale.c). The
+ * sum has two steps: chunks of 4096 elements, then the chunks. A sum of squares beyond f32 counts
+ * as not finite. */
 #include <math.h>
 
 #include "ops/optimiser.h"
@@ -52,6 +51,10 @@ static bool infer(vkd_graph *g, vkd__node *n) {
         return vkd__graph_fail(
             g, n, VKD_E_SHAPE, "a group's flat gradient and a () loss are wanted, not %s and %s",
             vkd__shape_text(g, gradient), vkd__shape_text(g, vkd_tensor_shape(g, n->in[1])));
+    if (((const guard_params *)n->params)->growth_interval &&
+        (!vkd__need_f32(g, n, SCALE) || vkd_shape_count(vkd_tensor_shape(g, n->in[SCALE])) != 1))
+        return vkd__graph_fail(g, n, VKD_E_SHAPE, "the loss scale is () f32, not %s",
+                               vkd__shape_text(g, vkd_tensor_shape(g, n->in[SCALE])));
     vkd__node_out(g, n, 0, VKD_F32, VKD_SHAPE(2));
     return true;
 }

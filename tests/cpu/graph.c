@@ -47,6 +47,19 @@ static void the_first_mistake_is_kept_and_names_op_and_tensors(void **state) {
     assert_non_null(strstr(f->g->error, "(2, 3)"));
 }
 
+static void only_real_types_are_computed_in(void **state) {
+    const fixture *f = *state;
+    vkd_graph *g = f->g;
+    const vkd_dtype types[] = {VKD_F32, VKD_F16, VKD_BF16, VKD_I32, VKD_U8};
+    for (size_t i = 0; i < VKD_COUNT(types); i++) {
+        const vkd_graph_desc desc = {.compute = types[i]};
+        assert_int_equal(vkd_graph_create(f->ctx, f->store, &desc, &g),
+                         i < 3 ? VKD_OK : VKD_E_ARGUMENT);
+        assert_true((g != NULL) == (i < 3));
+        vkd_graph_destroy(g);
+    }
+}
+
 static void shapes_that_cannot_be_counted_are_refused(void **state) {
     const fixture *f = *state;
     static const struct {
@@ -278,6 +291,7 @@ int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         T(the_first_mistake_is_kept_and_names_op_and_tensors),
+        T(only_real_types_are_computed_in),
         T(shapes_that_cannot_be_counted_are_refused),
         T(a_failed_upload_loses_no_values),
         T(a_name_is_given_once),

@@ -212,6 +212,9 @@ static void mistakes_are_told(void **state) {
         {3, VKD_E_SHAPE, "the gradient must be (128), not (3)"},
         {4, VKD_E_ARGUMENT, "betas 2 and 0.999"},
         {5, VKD_E_SHAPE, "the groups have different parameters"},
+        {6, VKD_E_SHAPE, "the loss scale is () f32, not (2)"},
+        {7, VKD_E_ARGUMENT, "a loss scale is 1 to 2^24, not 0.5"},
+        {8, VKD_E_ARGUMENT, "a loss scale is 1 to 2^24, not 3.35544e+07"},
     };
     for (size_t i = 0; i < VKD_COUNT(mistakes); i++) {
         bench t = bench_make(0);
@@ -233,9 +236,15 @@ static void mistakes_are_told(void **state) {
         case 4:
             vkd_adamw(t.g, "net", t.gradient, t.guard, lr, &(vkd_adamw_desc){.beta1 = 2});
             break;
-        default:
+        case 5:
             vkd_param(t.g, "slow.w", VKD_SHAPE(3), NULL);
             vkd_ema(t.g, "slow", "net", lr);
+            break;
+        case 6:
+            vkd_guard_scaled(t.g, "net", t.gradient, t.loss, 0, t.guard, 0);
+            break;
+        default:
+            vkd_loss_scale(t.g, "net", mistakes[i].kind == 7 ? 0.5f : 33554432);
         }
         assert_int_equal(vkd_graph_status(t.g), mistakes[i].result);
         if (!strstr(vkd_ctx_error(t.ctx), mistakes[i].text))

@@ -210,6 +210,55 @@ static void a_diverging_run_stops_and_names_a_tensor(void **state) {
     assert_null(strstr(vkd_ctx_error(b->ctx), "none any more"));
 }
 
+/* Losses this large want a scale of 2^-17 of the first one: more halvings than a run in f32 may
+ * have skipped steps. */
+static void a_loss_scale_may_come_down_a_long_way(void **state) {
+    const bench *b = *state;
+    const char *const sets[] = {"precision=mixed", "loss_scale=16777216",
+                                "stages.distil.losses.kd_kl.weight=10000", "stages.distil.epochs=4",
+                                NULL};
+    run(b, sets, "far", NULL, NULL);
+    assert_true(metric(b, "far", "student", "skipped", 9) > 10);
+    assert_true(metric(b, "far", "student", "loss_scale", 9) >= 1);
+}
+
+static void a_mixed_run_that_diverges_stops_too(void **state) {
+    const bench *b = *state;
+    const char *const sets[] = {"precision=mixed", "loss_scale=256",
+                                "stages.teach.optimiser.lr=1e9", NULL};
+    refuse(b, sets, "diverge16", VKD_E_NONFINITE, "precision mixed_bf16");
+}
+
+/* Factors of products keep 11 or 8 bits, so that the first rows differ by thousandths; what is
+ * learnt in the end is as good. */
+static void mixed_precision_learns_what_f32_learns(void **state) {
+    const bench *b = *state;
+    static const char *const words[] = {"f32", "mixed", "mixed_bf16"};
+    vkd_row rows[3][8];
+    double loss[3], norm[3];
+    uint32_t count = 0;
+    for (size_t i = 0; i < VKD_COUNT(words); i++) {
+        char set[64];
+        snprintf(set, sizeof set, "precision=%s", words[i]);
+        const char *const sets[] = {set, "stages.distil.epochs=12", "stages.teach.epochs=8", NULL};
+        run(b, sets, words[i], rows[i], &count);
+        loss[i] = metric(b, words[i], "teacher", "loss", 0);
+        norm[i] = metric(b, words[i], "student", "gradient_norm", 0);
+        assert_int_equal(count, 3);
+        print_message("          %s: loss %g, norm %g, accuracy %g\n", words[i], loss[i], norm[i],
+                      rows[i][2].accuracy.mean);
+    }
+    for (size_t i = 1; i < VKD_COUNT(words); i++) {
+        assert_true(fabs(loss[i] / loss[0] - 1) < 0.01);
+        assert_true(fabs(norm[i] / norm[0] - 1) < 0.05);
+        assert_true(rows[i][0].accuracy.mean > 0.7);
+        assert_true(fabs(rows[i][2].accuracy.mean - rows[0][2].accuracy.mean) < 0.05);
+        assert_false(
+            same_model(b, "f32/student.safetensors",
+                       i == 1 ? "mixed/student.safetensors" : "mixed_bf16/student.safetensors"));
+    }
+}
+
 static void a_teacher_that_says_nan_is_named(void **state) {
     const bench *b = *state;
     size_t size = 0;
@@ -292,6 +341,9 @@ int main(void) {
         cmocka_unit_test(seeds_share_the_teacher_and_repeat_the_rest),
         cmocka_unit_test(a_loaded_teacher_gives_what_the_trained_one_gave),
         cmocka_unit_test(a_diverging_run_stops_and_names_a_tensor),
+        cmocka_unit_test(a_loss_scale_may_come_down_a_long_way),
+        cmocka_unit_test(a_mixed_run_that_diverges_stops_too),
+        cmocka_unit_test(mixed_precision_learns_what_f32_learns),
         cmocka_unit_test(a_teacher_that_says_nan_is_named),
         cmocka_unit_test(a_run_that_fails_to_start_leaves_its_folder_free),
         cmocka_unit_test(one_seed_and_several_do_not_write_over_each_other),
