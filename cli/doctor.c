@@ -118,6 +118,9 @@ static void print_chosen(vkd_ctx *ctx, const findings *f) {
            (unsigned)p->max_invocations, (unsigned)p->max_shared / 1024,
            (unsigned long long)(p->max_binding >> 20),
            (unsigned long long)(p->max_allocation >> 20));
+    printf(
+        "16-bit tensors (precision: mixed or mixed_bf16): f16 and bf16 as pairs in 32-bit words, "
+        "which every device has; arithmetic and sums in f32\n");
     printf("planned with: %.0f GFLOP/s, %.0f GB/s, %.0f microseconds a launch\n\n", p->gflops,
            p->gbytes, p->launch_seconds * 1e6);
     cli_table t = {.ctx = ctx, .columns = 3};
@@ -182,6 +185,9 @@ static json_t *device_json(uint32_t index, const vkd__device_report *d) {
     const vkd_profile *p = &d->profile;
     const vkd__tile *large = &p->tile[VKD__MATMUL_LARGE];
     json_object_set_new(out, "features", features_json(d));
+    json_object_set_new(
+        out, "half",
+        json_pack("{s:s, s:s}", "storage", "pairs in 32-bit words", "arithmetic", "f32"));
     json_object_set_new(
         out, "profile",
         json_pack("{s:s, s:i, s:i, s:i, s:[i, i, i], s:i, s:i, s:I, s:I, s:f, s:f, s:f}", "kernels",

@@ -309,7 +309,10 @@ vkd_result vkd__probe_features(vkd_ctx *ctx, const vkd__probe *p, const char *di
         f->used = false;
         f->why_not = "only direct kernels need it, and this device runs the others";
     }
-    const vkd__feature_id later[] = {VKD__FEATURE_F16, VKD__FEATURE_BDA, VKD__FEATURE_COOPMAT};
+    if (features[VKD__FEATURE_F16].used)
+        features[VKD__FEATURE_F16].why_not = "16-bit tensors are computed with in 32-bit registers";
+    features[VKD__FEATURE_F16].used = false;
+    const vkd__feature_id later[] = {VKD__FEATURE_BDA, VKD__FEATURE_COOPMAT};
     for (size_t i = 0; i < VKD_COUNT(later); i++) {
         vkd__feature *f = &features[later[i]];
         if (f->used) f->why_not = "no kernel uses it yet";

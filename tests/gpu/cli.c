@@ -190,6 +190,7 @@ static void doctor_tunes_and_says_what_was_chosen(void **state) {
     *strrchr(before, ' ') = 0;
     a = ask_with(f, before, "doctor");
     assert_non_null(strstr(a->out, "sizes: the table's, not tuned yet\n"));
+    assert_non_null(strstr(a->out, "16-bit tensors (precision: mixed or mixed_bf16): "));
     a = ask_with(f, before, "doctor --tune quick");
     assert_int_equal(a->code, 0);
     assert_non_null(strstr(a->out, "sizes, tuned (quick):"));
@@ -233,6 +234,10 @@ static void what_is_asked_for_as_json_is_json(void **state) {
     json_t *all = ask_json(*state, "doctor --json");
     const json_t *devices = json_object_get(all, "devices");
     assert_true(json_array_size(devices) > 0);
+    for (size_t i = 0; i < json_array_size(devices); i++) {
+        const json_t *d = json_array_get(devices, i), *half = json_object_get(d, "half");
+        assert_true(json_object_get(d, "missing") != NULL || json_object_size(half) == 2);
+    }
     assert_true(json_is_null(json_object_get(all, "problem")));
     json_decref(all);
     all = ask_json(*state, "bench --only nonesuch --runs 1 --json");

@@ -85,6 +85,7 @@ static void features_can_be_switched_off_and_say_why_they_are_unused(void **stat
     (void)state;
     vkd_ctx *ctx = test_ctx();
     vkd__probe p = test_probe("soft", VK_PHYSICAL_DEVICE_TYPE_CPU, 0);
+    p.bda = true;
     vkd__feature f[VKD__FEATURE_COUNT];
     bool direct = false;
     assert_int_equal(vkd__probe_features(ctx, &p, NULL, NULL, f, &direct), VKD_OK);
@@ -93,7 +94,9 @@ static void features_can_be_switched_off_and_say_why_they_are_unused(void **stat
     assert_string_equal(f[VKD__FEATURE_SUBGROUP].why_not, "");
     assert_true(f[VKD__FEATURE_F16].supported);
     assert_false(f[VKD__FEATURE_F16].used);
-    assert_string_equal(f[VKD__FEATURE_F16].why_not, "no kernel uses it yet");
+    assert_string_equal(f[VKD__FEATURE_F16].why_not,
+                        "16-bit tensors are computed with in 32-bit registers");
+    assert_string_equal(f[VKD__FEATURE_BDA].why_not, "no kernel uses it yet");
     assert_false(f[VKD__FEATURE_COOPMAT].supported);
     assert_non_null(strstr(f[VKD__FEATURE_COOPMAT].why_not, "driver"));
     assert_int_equal(vkd__probe_features(ctx, &p, "cache,subgroup", NULL, f, &direct), VKD_OK);
