@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Training steps in mixed precision: what the loss scale does on the device, and what it leaves
- * alone. A network of two layers, cross-entropy, momentum. */
+/* Mixed precision on the device: rounding, what the loss scale does, and what it leaves alone. A
+ * network of two layers, cross-entropy, momentum. */
 #include "support/support.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "base/half.h"
 #include "base/philox.h"
 #include "graph/plan.h"
 
@@ -64,21 +65,31 @@ static void build(vkd_graph *g, const setting *s) {
     vkd_output(g, "loss", loss);
 }
 
-static bench bench_make(const setting *s) {
+static bench bench_open(vkd_dtype compute, vkd_graph **g) {
     bench t = {.ctx = test_ctx()};
-    vkd_graph *g = NULL;
-    vkd_plan *plan = NULL;
     t.device = test_device(t.ctx);
     assert_int_equal(vkd_store_create(t.ctx, &t.store), VKD_OK);
-    const vkd_graph_desc desc = {.seed = 7, .compute = s->compute};
-    assert_int_equal(vkd_graph_create(t.ctx, t.store, &desc, &g), VKD_OK);
-    build(g, s);
-    vkd_profile profile = *vkd_device_profile(t.device);
-    profile.direct = profile.direct && !s->tile;
-    if (vkd_plan_create(g, &profile, &plan) || vkd_program_create(t.device, plan, &t.program))
-        fail_msg("%s", vkd_ctx_error(t.ctx));
+    const vkd_graph_desc desc = {.seed = 7, .compute = compute};
+    assert_int_equal(vkd_graph_create(t.ctx, t.store, &desc, g), VKD_OK);
+    return t;
+}
+
+/* Takes the graph over. */
+static void bench_start(bench *t, vkd_graph *g, bool tile) {
+    vkd_plan *plan = NULL;
+    vkd_profile profile = *vkd_device_profile(t->device);
+    profile.direct = profile.direct && !tile;
+    if (vkd_plan_create(g, &profile, &plan) || vkd_program_create(t->device, plan, &t->program))
+        fail_msg("%s", vkd_ctx_error(t->ctx));
     vkd_plan_destroy(plan);
     vkd_graph_destroy(g);
+}
+
+static bench bench_make(const setting *s) {
+    vkd_graph *g = NULL;
+    bench t = bench_open(s->compute, &g);
+    build(g, s);
+    bench_start(&t, g, s->tile);
     float *x = vkd_program_input(t.program, "x");
     int32_t *labels = vkd_program_input(t.program, "labels");
     for (uint32_t i = 0; i < BATCH * IN; i++)
@@ -132,6 +143,56 @@ static snapshot take(const bench *t) {
     assert_true(vkd_store_find(t->store, "net.momentum", &info));
     get(t, "net.momentum", s.flat[1], vkd_shape_count(info.shape) * sizeof(float));
     return s;
+}
+
+/* ---- Rounding ---- */
+
+enum { VALUES = 0x10000, ROUNDED = 3 * VALUES + 1 };
+
+/* Every 16-bit value, the middle between it and the next, and the float behind the middle. */
+static void fill_values(float *x, float (*value)(uint16_t)) {
+    for (uint32_t i = 0; i < VALUES; i++) {
+        const float v = value((uint16_t)i), next = value((uint16_t)(i + 1));
+        const float middle = (float)(((double)v + (double)next) / 2);
+        x[3 * i] = v;
+        x[3 * i + 1] = middle;
+        x[3 * i + 2] = nextafterf(middle, next);
+    }
+    const uint32_t nan = 0x7f800001; /* what makes it one is cut off */
+    memcpy(&x[3 * VALUES], &nan, sizeof nan);
+}
+
+/* Numbers with fewer digits than their type has may be flushed to zero by a device. */
+static bool is_same(float got, float want, float least) {
+    if (isnan(want)) return isnan(got);
+    return got == want || (got == 0 && fabsf(want) < least);
+}
+
+static void check_rounding(bool bf16, bool tile) {
+    vkd_graph *g = NULL;
+    bench t = bench_open(VKD_F32, &g);
+    const vkd_tensor x = vkd_input(g, "x", VKD_F32, VKD_SHAPE(ROUNDED));
+    vkd_output(g, "y", vkd_cast(g, vkd_cast(g, x, bf16 ? VKD_BF16 : VKD_F16), VKD_F32));
+    bench_start(&t, g, tile);
+    static float values[ROUNDED];
+    fill_values(values, bf16 ? vkd__bf16_to : vkd__f16_to);
+    memcpy(vkd_program_input(t.program, "x"), values, sizeof values);
+    step(&t);
+    const float *y = output(&t, "y");
+    for (uint32_t i = 0; i < ROUNDED; i++) {
+        const float v = values[i];
+        const float want = bf16 ? vkd__bf16_to(vkd__bf16_from(v)) : vkd__f16_to(vkd__f16_from(v));
+        if (!is_same(y[i], want, bf16 ? 0x1p-126f : 0x1p-14f))
+            fail_msg("%s of %a is %a, should be %a", bf16 ? "bf16" : "f16", (double)v, (double)y[i],
+                     (double)want);
+    }
+    bench_end(&t);
+}
+
+static void the_device_rounds_as_the_host_does(void **state) {
+    (void)state;
+    for (int i = 0; i < 4; i++)
+        check_rounding(i & 1, i & 2);
 }
 
 /* ---- The scale moves ---- */
@@ -280,6 +341,7 @@ static void small_gradients_need_the_scale_in_f16(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_device_rounds_as_the_host_does),
         cmocka_unit_test(a_step_that_overflows_changes_no_bit_and_halves_the_scale),
         cmocka_unit_test(a_bad_sample_is_skipped_in_bf16_too),
         cmocka_unit_test(the_scale_stays_between_its_bounds),
