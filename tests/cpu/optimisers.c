@@ -199,6 +199,35 @@ static void an_average_follows_its_source(void **state) {
     bench_end(&t);
 }
 
+/* Doubled after 2000 good steps where nothing else is said; halved at once by one that is not. */
+static void a_loss_scale_follows_the_steps(void **state) {
+    (void)state;
+    bench t = bench_make(0);
+    const vkd_tensor scale = vkd_loss_scale(t.g, "net", 1024);
+    const vkd_tensor guard = vkd_guard_scaled(t.g, "net", t.gradient, t.loss, 1, scale, 0);
+    vkd_sgd(t.g, "net", t.gradient, guard, vkd_constant(t.g, 0.1f), NULL);
+    const vkd_tensor moved = vkd_state(t.g, "net.loss_scale", VKD_I32, VKD_SHAPE(4));
+    bench_start(&t);
+    bench_step(&t, 512, 1); /* 1024 times 0.5 */
+    expect(vkd__host_values(t.host, guard)[0], 0.5 * sqrt(5));
+    expect(vkd__host_values(t.host, guard)[1], 1 / (0.5 * sqrt(5) + 1e-6) / 1024);
+    expect(vkd__host_values(t.host, t.w)[0], 1 - 0.1 * 0.5 / (0.5 * sqrt(5) + 1e-6));
+    for (int i = 1; i < 2000; i++)
+        bench_step(&t, 0, 1);
+    expect(*vkd__host_values(t.host, scale), 1024);
+    bench_step(&t, INFINITY, 1);
+    expect(*vkd__host_values(t.host, scale), 2048);
+    expect(vkd__host_values(t.host, guard)[1], 0);
+    bench_step(&t, 0, NAN);
+    expect(*vkd__host_values(t.host, scale), 1024);
+    bench_step(&t, 0, 1);
+    expect(*vkd__host_values(t.host, scale), 512);
+    expect(vkd__host_values(t.host, moved)[0], -1);
+    expect(vkd__host_values(t.host, moved)[1], 1);
+    expect(vkd__host_values(t.host, moved)[2], 2);
+    bench_end(&t);
+}
+
 static void mistakes_are_told(void **state) {
     (void)state;
     static const struct {
@@ -264,6 +293,7 @@ int main(void) {
         cmocka_unit_test(a_step_that_is_not_finite_changes_no_bit_and_is_counted),
         cmocka_unit_test(padding_stays_zero),
         cmocka_unit_test(an_average_follows_its_source),
+        cmocka_unit_test(a_loss_scale_follows_the_steps),
         cmocka_unit_test(mistakes_are_told),
     };
     return cmocka_run_group_tests_name("optimisers", tests, NULL, NULL);

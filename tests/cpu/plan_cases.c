@@ -36,6 +36,23 @@ static bool written_throughout(const vkd_plan *p, uint32_t node, uint32_t tensor
     return reached >= bytes;
 }
 
+/* What a launch changes in the store, its node must say: the cast cache, the planner and shadow
+ * mode believe it. */
+static bool says_what_it_changes(const vkd_plan *p, const vkd__launch *l) {
+    const vkd__node *n = &p->graph->nodes[l->node];
+    for (uint32_t k = 0; k < l->binding_count; k++) {
+        const vkd__binding *b = &l->bindings[k];
+        if (!(b->access & VKD__WRITE) || b->tensor >= p->tensor_count || n->op->is_placement)
+            continue;
+        if (p->graph->tensors[b->tensor].home != VKD__HOME_STORE) continue;
+        bool said = false;
+        for (uint32_t i = 0; i < n->in_count; i++)
+            said |= n->in[i].id == b->tensor && (n->writes >> i & 1);
+        if (!said) return false;
+    }
+    return true;
+}
+
 static void check_plan(tried *t, const vkd_plan *p) {
     bool windowed = false;
     for (uint32_t id = 1; id < p->tensor_count; id++) {
@@ -50,6 +67,9 @@ static void check_plan(tried *t, const vkd_plan *p) {
     }
     for (size_t i = 0; i < p->launch_count; i++) {
         assert_true(p->launches[i].groups[0] >= 1 && p->launches[i].binding_count > 0);
+        if (!says_what_it_changes(p, &p->launches[i]))
+            fail_msg("%s, case %u: a launch of '%s' changes what its node does not say",
+                     t->op->name, t->index, p->launches[i].kernel);
         for (uint32_t k = 0; k < p->launches[i].binding_count; k++)
             windowed |= p->launches[i].bindings[k].window_offset > 0;
     }
