@@ -53,6 +53,21 @@ static bool says_what_it_changes(const vkd_plan *p, const vkd__launch *l) {
     return true;
 }
 
+/* And the other way round: barriers come from what launches say. */
+static bool changes_what_it_says(const vkd_plan *p, uint32_t node) {
+    const vkd__node *n = &p->graph->nodes[node];
+    for (uint32_t i = 0; i < n->in_count; i++) {
+        bool changed = !(n->writes >> i & 1);
+        for (size_t k = 0; k < p->launch_count; k++)
+            for (uint32_t b = 0; p->launches[k].node == node && b < p->launches[k].binding_count;
+                 b++)
+                changed |= p->launches[k].bindings[b].tensor == n->in[i].id &&
+                           (p->launches[k].bindings[b].access & VKD__WRITE);
+        if (!changed) return false;
+    }
+    return true;
+}
+
 static void check_plan(tried *t, const vkd_plan *p) {
     bool windowed = false;
     for (uint32_t id = 1; id < p->tensor_count; id++) {
@@ -65,6 +80,10 @@ static void check_plan(tried *t, const vkd_plan *p) {
                 t->op->name, t->index, p->profile.name, (unsigned)p->profile.max_binding,
                 made->name);
     }
+    for (uint32_t i = 0; i < p->graph->node_count; i++)
+        if (!p->graph->nodes[i].op->is_placement && !changes_what_it_says(p, i))
+            fail_msg("%s, case %u: no launch of '%s' changes what its node says", t->op->name,
+                     t->index, p->graph->nodes[i].op->name);
     for (size_t i = 0; i < p->launch_count; i++) {
         assert_true(p->launches[i].groups[0] >= 1 && p->launches[i].binding_count > 0);
         if (!says_what_it_changes(p, &p->launches[i]))
