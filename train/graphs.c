@@ -49,7 +49,15 @@ static vkd_tensor teacher_logits(vkd_graph *g, const vkd__session *s, const vkd_
     return vkd_gather(g, table, indices);
 }
 
-static vkd_tensor weighted_sum(vkd_graph *g, const vkd__phase *p, vkd__loss_io io) {
+static vkd_tensor plus(vkd_graph *g, vkd_tensor sum, vkd_tensor part) {
+    return sum.id ? vkd_add(g, sum, part) : part;
+}
+
+/* Returns the loss. *scaled is what gradients are taken of: scale times the loss, with the scale in
+ * the weights, which are there before the losses are: so that these give their gradients in the
+ * pass that gives their values. Without a scale it is the loss. */
+static vkd_tensor weighted_sum(vkd_graph *g, const vkd__phase *p, vkd__loss_io io, vkd_tensor scale,
+                               vkd_tensor *scaled) {
     vkd_tensor total = {0};
     char name[128];
     for (uint32_t i = 0; i < p->term_count; i++) {
@@ -58,14 +66,17 @@ static vkd_tensor weighted_sum(vkd_graph *g, const vkd__phase *p, vkd__loss_io i
             snprintf(name, sizeof name, "tau.%s", t->name);
             io.tau = vkd_setting(g, name, t->tau);
         }
+        snprintf(name, sizeof name, "weight.%s", t->name);
+        const vkd_tensor weight = vkd_setting(g, name, t->weight);
+        const vkd_tensor factor = scale.id ? vkd_mul(g, weight, scale) : weight;
         const vkd_tensor value =
             t->def->fused ? t->def->fused(g, &io, t->config) : t->def->build(g, &io, t->config);
         snprintf(name, sizeof name, "loss.%s", t->name);
         vkd_output(g, name, value);
-        snprintf(name, sizeof name, "weight.%s", t->name);
-        const vkd_tensor part = vkd_mul(g, value, vkd_setting(g, name, t->weight));
-        total = i ? vkd_add(g, total, part) : part;
+        total = plus(g, total, vkd_mul(g, value, weight));
+        if (scale.id) *scaled = plus(g, *scaled, vkd_mul(g, value, factor));
     }
+    if (!scale.id) *scaled = total;
     return total;
 }
 
@@ -73,22 +84,6 @@ static bool wants_labels(const vkd__phase *p) {
     for (uint32_t i = 0; i < p->term_count; i++)
         if (p->terms[i].def->needs & VKD__LOSS_LABELS) return true;
     return false;
-}
-
-/* The gradient's guard. bf16 has the range of f32 and needs no loss scale. */
-static vkd_tensor guarded_gradient(vkd_graph *g, const vkd__phase *p,
-                                   const vkd__recipe_options *options, vkd_tensor loss,
-                                   vkd_tensor *gradient) {
-    const vkd__optimiser_base *base = p->stage->optimiser_part.config;
-    if (options->precision != VKD__PRECISION_MIXED) {
-        *gradient = vkd_gradient(g, loss, p->group);
-        return vkd_guard(g, p->group, *gradient, loss, base->clip);
-    }
-    const vkd_tensor scale = vkd_loss_scale(g, p->group, options->loss_scale);
-    vkd_output(g, "loss_scale", scale);
-    *gradient = vkd_gradient(g, vkd_mul(g, loss, scale), p->group);
-    return vkd_guard_scaled(g, p->group, *gradient, loss, base->clip, scale,
-                            options->loss_scale_growth);
 }
 
 /* The graph, or the reason why not, which is the graph's first mistake. */
@@ -119,14 +114,20 @@ vkd_result vkd__graph_train(const vkd__session *s, const vkd__phase *p, vkd_grap
                        .teacher = teacher_logits(g, s, p, indices, x)};
     if (wants_labels(p)) io.labels = vkd_input(g, "labels", VKD_I32, VKD_SHAPE(batch));
 
-    const vkd_tensor loss = vkd_name(g, weighted_sum(g, p, io), "loss");
-    vkd_tensor gradient;
-    const vkd_tensor guard = guarded_gradient(g, p, options, loss, &gradient);
+    /* bf16 has the range of f32 and needs no loss scale. */
+    vkd_tensor scale = {0}, scaled = {0};
+    if (desc.compute == VKD_F16) scale = vkd_loss_scale(g, p->group, options->loss_scale);
+    const vkd_tensor loss = vkd_name(g, weighted_sum(g, p, io, scale, &scaled), "loss");
+    const vkd_tensor gradient = vkd_gradient(g, scaled, p->group);
     const vkd__optimiser_base *base = p->stage->optimiser_part.config;
+    const vkd_tensor guard = scale.id ? vkd_guard_scaled(g, p->group, gradient, loss, base->clip,
+                                                         scale, options->loss_scale_growth)
+                                      : vkd_guard(g, p->group, gradient, loss, base->clip);
     p->stage->optimiser->build(g, p->group, gradient, guard, vkd_setting(g, "lr", base->lr),
                                p->stage->optimiser_part.config);
     vkd_output(g, "loss", loss);
     vkd_output(g, "guard", guard);
+    if (scale.id) vkd_output(g, "loss_scale", scale);
     return finish(g, out);
 }
 

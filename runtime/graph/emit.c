@@ -111,9 +111,12 @@ vkd_tensor vkd__emit(vkd_graph *g, const vkd__emit_desc *desc) {
 
 vkd_tensor vkd__node_extend(vkd_graph *g, const vkd__node *n, uint32_t slot, vkd_tensor extra,
                             vkd_dtype dtype, vkd_shape shape) {
-    if (g->status || vkd__tensor_get(g, extra)->home == VKD__HOME_NODE) return (vkd_tensor){0};
+    if (g->status) return (vkd_tensor){0};
     /* The node may be the caller's copy of one that has moved: find it by what it makes. */
-    vkd__node *stored = &g->nodes[vkd__tensor_get(g, n->out[0])->node];
+    const uint32_t index = vkd__tensor_get(g, n->out[0])->node;
+    const vkd__tensor *wanted = vkd__tensor_get(g, extra);
+    if (wanted->home == VKD__HOME_NODE && wanted->node >= index) return (vkd_tensor){0};
+    vkd__node *stored = &g->nodes[index];
     VKD_ASSERT(slot < VKD__MAX_IN && stored->out_count < VKD__MAX_OUT);
     const uint32_t at = stored->out_count;
     vkd__node extended = *stored;
@@ -124,7 +127,7 @@ vkd_tensor vkd__node_extend(vkd_graph *g, const vkd__node *n, uint32_t slot, vkd
     vkd__node_out(g, &extended, at, dtype, shape);
     if (g->status) return (vkd_tensor){0};
     vkd__tensor *made = &g->tensors[extended.out[at].id];
-    made->node = vkd__tensor_get(g, n->out[0])->node;
+    made->node = index;
     made->needs_grad = false;
     g->nodes[made->node] = extended;
     return extended.out[at];

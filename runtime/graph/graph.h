@@ -138,9 +138,9 @@ vkd_tensor vkd__emit(vkd_graph *g, const vkd__emit_desc *desc);
  * next node is built. */
 const vkd__node *vkd__producer(const vkd_graph *g, vkd_tensor t);
 
-/* Gives a node that exists another input (a leaf: no node makes it) and another output, which a
- * gradient may use: so a fused loss computes its gradient in the pass that computes its value.
- * Returns {0}, and changes nothing, when `extra` is not a leaf. */
+/* Gives a node that exists another input (a leaf, or made by an earlier node) and another output,
+ * which a gradient may use: so a fused loss computes its gradient in the pass that computes its
+ * value. Returns {0}, and changes nothing, when `extra` is made later. */
 vkd_tensor vkd__node_extend(vkd_graph *g, const vkd__node *n, uint32_t slot, vkd_tensor extra,
                             vkd_dtype dtype, vkd_shape shape);
 

@@ -27,8 +27,8 @@ typedef struct vkd__row_loss {
 } vkd__row_loss;
 
 bool vkd__row_loss_infer(vkd_graph *g, vkd__node *n, const vkd__row_loss *what);
-/* The gradient tensor: from the node itself when dout is a leaf, else from a second node of the op.
- */
+/* The gradient tensor: from the node itself where dout is there before it, else from a second node
+ * of the op. */
 vkd_tensor vkd__row_loss_gradient(vkd_graph *g, const vkd__node *n, const vkd__row_loss *what,
                                   size_t params_size, vkd_tensor dout);
 /* Launches for the rows and for their sum. Fills in N, V, first and share of `params`; the rest is

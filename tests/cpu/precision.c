@@ -16,6 +16,7 @@ typedef struct contents {
     uint32_t tensors[VKD_BF16 + 1]; /* by type */
     uint32_t kernels;               /* launches of kernels that read or write 16 bits */
     uint32_t products, half_products;
+    uint32_t losses; /* launches of fused ones: their values and gradients in one pass */
     bool scaled;
 } contents;
 
@@ -37,6 +38,8 @@ static void count_launches(vkd_graph *g, const char *profile, contents *c) {
     if (vkd_plan_create(g, vkd_profile_find(profile), &plan)) fail_msg("%s", vkd_ctx_error(g->ctx));
     for (size_t i = 0; i < plan->launch_count; i++) {
         c->kernels += is_half_kernel(&plan->launches[i]);
+        c->losses += !strncmp(plan->launches[i].kernel, "loss_", 5) &&
+                     strncmp(plan->launches[i].kernel, "loss_s", 6) != 0; /* sum, scale */
         c->scaled |= !strcmp(plan->launches[i].kernel, "guard.scaled");
     }
     vkd_plan_destroy(plan);
@@ -113,6 +116,14 @@ static contents training(const bench *b, const vkd__phase *p) {
     return look_at(g);
 }
 
+static uint32_t losses_in_f32(const char *path, uint32_t phase) {
+    bench b = open_recipe(path, "f32");
+    const uint32_t count = training(&b, &b.session->phases[phase]).losses;
+    close_recipe(&b);
+    assert_true(count > 0);
+    return count;
+}
+
 static contents inference(const bench *b, const vkd__phase *p) {
     vkd_graph *g = NULL;
     if (vkd__graph_infer(b->session, p->model, p->group, "data.test", 500, 100, &g))
@@ -150,6 +161,7 @@ static void check_recipe(const char *path, const char *precision, vkd_dtype type
         else
             expect_mixed(&step, type);
         expect_pure(&evaluation);
+        assert_int_equal(step.losses, losses_in_f32(path, i));
     }
     close_recipe(&b);
 }
