@@ -176,15 +176,19 @@ static vkd_result check_sizes(const placing *s) {
 static bool is_direct(const char *kernel) {
     while (*kernel && *kernel != '.')
         kernel++;
-    return !strcmp(kernel, ".direct"); /* other variants, as matmul.sum, bind as their base does */
+    /* Other variants, as matmul.sum, bind as their base does. */
+    return !strcmp(kernel, ".direct") || !strcmp(kernel, ".direct.half");
 }
 
-/* Direct kernels read their f32 inputs through texel views, which have a limit of their own. */
+/* Direct kernels read their inputs through texel views of four values, which have a limit of their
+ * own. Integers are read from storage buffers. */
 static uint64_t binding_limit(const vkd_plan *p, const vkd__launch *l, const vkd__binding *b) {
-    const bool texels = is_direct(l->kernel) && b->access == VKD__READ && !(b->tensor & SCRATCH) &&
-                        p->graph->tensors[b->tensor].dtype == VKD_F32;
-    if (!texels) return p->profile.max_binding;
-    return p->profile.max_texels > UINT64_MAX / 16 ? UINT64_MAX : p->profile.max_texels * 16;
+    if (!is_direct(l->kernel) || b->access != VKD__READ || b->tensor & SCRATCH)
+        return p->profile.max_binding;
+    const vkd_dtype dtype = p->graph->tensors[b->tensor].dtype;
+    if (dtype != VKD_F32 && !vkd__is_half(dtype)) return p->profile.max_binding;
+    const uint64_t texel = 4 * vkd_dtype_size(dtype);
+    return p->profile.max_texels > UINT64_MAX / texel ? UINT64_MAX : p->profile.max_texels * texel;
 }
 
 static vkd_result resolve(const placing *s, const vkd__launch *l, vkd__binding *b) {

@@ -301,6 +301,8 @@ static const shape_case shape_cases[] = {
     {70, 71, 39, NN, VKD_ACT_NONE, true, {0}, {0}, false, 0},
     {45, 67, 42, NT, VKD_ACT_NONE, false, {0}, {0}, false, 0},
     {34, 35, 7, TN, VKD_ACT_NONE, false, {0, 3}, {0, 3}, false, 0},
+    /* Both cut into windows of 2 KiB and split. */
+    {1, 1, 1040, TN, VKD_ACT_NONE, false, {0}, {0}, false, 0},
 };
 
 static vkd_shape case_shape(const uint32_t *batch, uint32_t rows, uint32_t columns) {

@@ -49,6 +49,10 @@ bool vkd__matmul_launch(vkd__lower *l, const vkd__node *n, const vkd__part *q, b
 /* Whether a launch of this part had better share each tile's K among workgroups: sets the part's
  * splits and chunk, 1 and K where not. */
 void vkd__matmul_split(const vkd__lower *l, vkd__part *q);
+/* A launch that adds `splits` partial results of `count` elements in order, into `out` or, to
+ * accumulate, to it. */
+bool vkd__matmul_add_splits(vkd__lower *l, uint32_t scratch, uint64_t count, uint32_t splits,
+                            vkd_tensor out, bool accumulate);
 /* Workgroup, sizes and grid of a launch whose bindings and other constants stand. */
 void vkd__matmul_size_tile(vkd__lower *l, vkd__launch *launch, const vkd__part *q);
 void vkd__matmul_size_direct(vkd__lower *l, vkd__launch *launch, vkd__layout layout,

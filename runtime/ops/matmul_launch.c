@@ -137,13 +137,14 @@ static bool finish_c(vkd__lower *l, const vkd__node *n, const vkd__part *q, uint
     return true;
 }
 
-static bool finish_sums(vkd__lower *l, const vkd__node *n, const vkd__part *q, uint32_t scratch,
-                        uint32_t count) {
-    vkd__launch *launch = launch_finish(l, scratch, count, count, q->push.splits);
+bool vkd__matmul_add_splits(vkd__lower *l, uint32_t scratch, uint64_t count, uint32_t splits,
+                            vkd_tensor out, bool accumulate) {
+    vkd__launch *launch = launch_finish(l, scratch, count, (uint32_t)count, splits);
     if (!launch) return false;
     vkd__bind(launch, absent(), VKD__READ);
     vkd__bind(launch, absent(), VKD__READ);
-    vkd__bind(launch, n->out[OUT_SUM], VKD__WRITE);
+    vkd__bind(launch, out, accumulate ? VKD__READ_WRITE : VKD__WRITE);
+    if (accumulate) vkd__spec(launch, 13, 1);
     return true;
 }
 
@@ -153,6 +154,8 @@ bool vkd__matmul_launch(vkd__lower *l, const vkd__node *n, const vkd__part *part
     q.push.splits = 1;
     q.push.chunk = q.push.K;
     if (!direct) vkd__matmul_split(l, &q);
+    /* A window of one matrix sets no stride; its splits lie one behind the other all the same. */
+    if (q.push.splits > 1) q.push.stride_c = q.push.M * q.push.N;
     leftover left = {.c = q.push.splits > 1 || (direct && n->in[IN_RESIDUAL].id),
                      .sums = q.push.splits > 1 && q.sums};
     const uint32_t sums = p->sum == VKD__SUM_A ? q.push.M : q.push.N;
@@ -160,5 +163,6 @@ bool vkd__matmul_launch(vkd__lower *l, const vkd__node *n, const vkd__part *part
     if (left.sums) left.scratch_sums = vkd__scratch_add(l, 4ull * sums * q.push.splits);
     if (!launch_product(l, n, &q, direct, &left)) return false;
     if (left.c && !finish_c(l, n, &q, left.scratch_c)) return false;
-    return !left.sums || finish_sums(l, n, &q, left.scratch_sums, sums);
+    return !left.sums || vkd__matmul_add_splits(l, left.scratch_sums, sums, q.push.splits,
+                                                n->out[OUT_SUM], false);
 }
