@@ -13,10 +13,12 @@
 typedef struct bench_row {
     const char *name, *work;
     void (*build)(vkd_graph *g, const struct bench_row *row);
-    uint32_t m, n, k;                  /* a matmul's; else m rows of n; a step's batch is m */
-    double flops, bytes;               /* what must at least be done; traffic counts each tensor
-                                          once: what a perfect cache would leave. flops 0: compared
-                                          with a copy instead of with multiply-adds */
+    uint32_t m, n, k;      /* a matmul's; else m rows of n; a step's batch is m; of a convolution m
+                              images with k channels, for n */
+    uint32_t size, stride; /* a convolution's image is size x size, its kernel 3 x 3, padded by 1 */
+    double flops, bytes;   /* what must at least be done; traffic counts each tensor
+                              once: what a perfect cache would leave. flops 0: compared
+                              with a copy instead of with multiply-adds */
     const uint32_t *teacher, *student; /* of a step: layer widths, ended by 0 */
 } bench_row;
 

@@ -89,6 +89,37 @@ static void build_kd(vkd_graph *g, const bench_row *r) {
     bench_keep(g, "y", gradient);
 }
 
+typedef struct convolution {
+    vkd_tensor x, weight, y;
+} convolution;
+
+static convolution convolve(vkd_graph *g, const bench_row *r) {
+    const vkd_init normal = {.kind = VKD_INIT_NORMAL, .value = 1};
+    convolution out = {.x = vkd_param(g, "b.x", VKD_SHAPE(r->m, r->size, r->size, r->k), &normal),
+                       .weight = vkd_param(g, "b.weight", VKD_SHAPE(r->n, 3, 3, r->k), &normal)};
+    const vkd_conv2d_desc d = {.stride = {r->stride, r->stride}, .padding = {1, 1}};
+    out.y = vkd_conv2d(g, out.x, out.weight, &d);
+    return out;
+}
+
+static void build_conv(vkd_graph *g, const bench_row *r) {
+    bench_keep(g, "y", convolve(g, r).y);
+}
+
+static void build_conv_backward(vkd_graph *g, const bench_row *r) {
+    const convolution c = convolve(g, r);
+    const vkd_shape y = vkd_tensor_shape(g, c.y);
+    const uint32_t rows = (uint32_t)(vkd_shape_count(y) / r->n);
+    const vkd_tensor dy = vkd_stop_gradient(g, bench_data(g, "t.dy", rows, r->n));
+    const vkd_tensor of[] = {c.x, c.weight};
+    vkd_tensor gradients[VKD_COUNT(of)];
+    const vkd_tensor loss = vkd_mul(g, c.y, vkd_reshape(g, dy, y));
+    vkd_backward(g, vkd_sum(g, loss, VKD_ALL_AXES, false), of, VKD_COUNT(of), gradients);
+    bench_keep(g, "y", c.y);
+    bench_keep(g, "dx", gradients[0]);
+    bench_keep(g, "dw", gradients[1]);
+}
+
 static void build_adamw(vkd_graph *g, const bench_row *r) {
     (void)bench_data(g, "b.w", r->m, r->n); /* the group "b", which the optimiser updates */
     const vkd_tensor gradient = vkd_state(g, "gradient", VKD_F32, VKD_SHAPE(r->m * r->n));
@@ -114,6 +145,22 @@ static void build_adamw(vkd_graph *g, const bench_row *r) {
         .name = text " " #m_ "x" #n_, .work = work_, .build = build_, .m = m_, .n = n_,            \
         .bytes = 4.0 * (tensors) * (m_) * (n_),                                                    \
     }
+#define CONV(build_, work_, text, passes, m_, size_, stride_, in, out)                             \
+    {                                                                                              \
+        .name = text " " #m_ "x" #size_ "x" #size_ "x" #in " to " #out " /" #stride_,              \
+        .work = work_, .build = build_, .m = m_, .n = out, .k = in, .size = size_,                 \
+        .stride = stride_,                                                                         \
+        .flops = 2.0 * passes * (m_) * (size_) * (size_) / (stride_) / (stride_)*9 * (in) * (out), \
+        .bytes =                                                                                   \
+            4.0 * passes *                                                                         \
+            ((double)(m_) * (size_) * (size_) * ((in) + (double)(out) / (stride_) / (stride_)) +   \
+             9.0 * (in) * (out)),                                                                  \
+    }
+/* 3 x 3; forward, and with the gradients of image and weight. */
+#define CONVS(m, size, stride, in, out)                                                            \
+    CONV(build_conv, "conv2d", "conv2d", 1, m, size, stride, in, out),                             \
+        CONV(build_conv_backward, "conv2d_backward", "conv2d forward+backward", 3, m, size,        \
+             stride, in, out)
 #define LOSS(m, n) ROWS(build_kd, "kd_loss", "kd_kl forward+backward", m, n, 3)
 
 /* Multiply-adds of a dense layer of a step count twice; the student's three times that, for the
@@ -141,6 +188,13 @@ const bench_row bench_rows[] = {
     MATMULS(500, 501, 503),
     MATMULS(127, 1199, 783),
     MATMULS(4095, 63, 575),
+    CONVS(128, 28, 1, 1, 16),
+    CONVS(128, 28, 1, 16, 16),
+    CONVS(128, 28, 2, 16, 32),
+    CONVS(128, 28, 1, 16, 32),
+    CONVS(128, 14, 1, 32, 32),
+    CONVS(128, 7, 1, 64, 64),
+    CONVS(64, 28, 1, 64, 64),
     ROWS(build_add, "add", "add", 1024, 1024, 3),
     ROWS(build_gelu, "gelu", "gelu", 1024, 1024, 2),
     ROWS(build_columns, "column_sum", "column sum", 4096, 512, 1),

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // C[b] = act(A[b] B[b] + bias + residual) (+ C[b]), C (M,N) row-major: the kernel for GPUs.
-// A workgroup computes a TILE_M x TILE_N tile of C. It walks K in steps of TILE_K through shared memory,
-// where both operands lie k by k; an invocation owns THREAD_M x THREAD_N elements, in quads that lie
-// apart so that neighbours read neighbouring words. The sum over K runs in order: results repeat.
+// A workgroup computes a TILE_M x TILE_N tile of C through shared memory: lib/tile.glsl. The sum over K runs
+// in order: results repeat.
 // Split-k: p.splits workgroups share a tile, each sums p.chunk of K, and C holds their sums one behind the
 // other, all items of one split and then the next; matmul_finish adds them up.
 // With VKD_SUM it also sums one operand over K: the gradient of a bias beside that of the weight.
@@ -15,8 +14,6 @@
 #include "params.h"
 #include "lib/io.glsl"
 
-// The host sets LOCAL_X = (TILE_M / THREAD_M) * (TILE_N / THREAD_N). vkd__tile_fits says what the sizes
-// keep to, so that each invocation moves whole quads, and as many as any other.
 layout(local_size_x_id = 0) in;
 layout(constant_id = 0) const uint LOCAL_X = 64;
 layout(constant_id = 3) const uint TILE_M = 32;
@@ -73,51 +70,8 @@ const uint TN = 2;
 const bool A_K_CONTIGUOUS = LAYOUT != TN;
 const bool B_K_CONTIGUOUS = LAYOUT == NT;
 
-// Row k of a tile begins at quad k * TILE / 4, plus one quad of padding for every TILE_K / 8 rows. TILE is
-// a multiple of 32 words, the number of banks, so only the padding spreads what lies in different rows:
-// - a transposing store (K contiguous in memory, 16-byte loads): invocation i stores float j of quad
-//   (m, kq) = (i / (TILE_K/4), i % (TILE_K/4)) at row 4 kq + j, so 32 of them reach TILE_K/4 rows that are
-//   four apart, and 128/TILE_K neighbouring m. Four rows of padding are 128/TILE_K words: as wide as those
-//   m, so all 32 banks are met once.
-// - the same, shifted: 32 floats along k, at most 32 rows. The padding shifts by quads, so there are eight
-//   places and two to four of them meet: the price of ragged rows.
-// - not transposing (M contiguous): neighbours store neighbouring quads or floats, no conflict.
-// - reads: one row, where invocations read neighbouring quads of B and few different ones of A, which
-//   the others share. No conflict.
-const uint PAD_ROWS = TILE_K / 8u;
-const uint A_ROW = TILE_M / 4u; // quads
-const uint B_ROW = TILE_N / 4u;
-shared vec4 a_tile[TILE_K * A_ROW + 8u]; // (TILE_K, TILE_M)
-shared vec4 b_tile[TILE_K * B_ROW + 8u]; // (TILE_K, TILE_N)
-uint a_row(uint k) {
-    return k * A_ROW + k / PAD_ROWS;
-}
-uint b_row(uint k) {
-    return k * B_ROW + k / PAD_ROWS;
-}
+#include "lib/tile.glsl"
 
-// The next step's operands wait in registers while the current step computes. A shifted operand is
-// fetched float by float, so that neighbours still read neighbouring addresses.
-const uint A_QUADS = TILE_M * TILE_K / 4u / LOCAL_X;
-const uint B_QUADS = TILE_N * TILE_K / 4u / LOCAL_X;
-vec4 a_next[A_QUADS];
-vec4 b_next[B_QUADS];
-
-// A tile of an operand in memory is lines: (TILE_M, TILE_K), or transposed (TILE_K, TILE_M). Where this
-// invocation's i-th quad lies in it: (line, position). LOCAL_X is a multiple of a line's quads, so the
-// position is the same for every i, and all addresses follow from the first.
-uvec2 quad_at(uint i, uint line) {
-    const uint quads = line / 4u;
-    return uvec2(gl_LocalInvocationID.x / quads + i * (LOCAL_X / quads),
-                 gl_LocalInvocationID.x % quads * 4u);
-}
-uvec2 float_at(uint i, uint line) {
-    const uint slot = i * LOCAL_X + gl_LocalInvocationID.x;
-    return uvec2(slot / line, slot % line);
-}
-
-const uint A_LINE = A_K_CONTIGUOUS ? TILE_K : TILE_M;
-const uint B_LINE = B_K_CONTIGUOUS ? TILE_K : TILE_N;
 const bool A_LINES_WHOLE = (A_K_CONTIGUOUS ? M_WHOLE : K_WHOLE) != 0u;
 const bool A_POSITIONS_WHOLE = (A_K_CONTIGUOUS ? K_WHOLE : M_WHOLE) != 0u;
 const bool B_LINES_WHOLE = (B_K_CONTIGUOUS ? N_WHOLE : K_WHOLE) != 0u;
@@ -176,44 +130,6 @@ void fetch_b(uint item, uint n0, uint k0) {
     }
 }
 
-void put_a() {
-    [[unroll]] for (uint i = 0u; i < A_QUADS; ++i) {
-        const uvec2 quad = quad_at(i, A_LINE);
-        if (A_SHIFTED == 0u && !A_K_CONTIGUOUS) {
-            a_tile[a_row(quad.x) + quad.y / 4u] = a_next[i];
-        } else {
-            [[unroll]] for (uint j = 0u; j < 4u; ++j) {
-                const uvec2 at = A_SHIFTED == 0u ? quad + uvec2(0u, j) : float_at(i * 4u + j, A_LINE);
-                const uint k = A_K_CONTIGUOUS ? at.y : at.x;
-                const uint m = A_K_CONTIGUOUS ? at.x : at.y;
-                a_tile[a_row(k) + m / 4u][m % 4u] = a_next[i][j];
-            }
-        }
-    }
-}
-
-void put_b() {
-    [[unroll]] for (uint i = 0u; i < B_QUADS; ++i) {
-        const uvec2 quad = quad_at(i, B_LINE);
-        if (B_SHIFTED == 0u && !B_K_CONTIGUOUS) {
-            b_tile[b_row(quad.x) + quad.y / 4u] = b_next[i];
-        } else {
-            [[unroll]] for (uint j = 0u; j < 4u; ++j) {
-                const uvec2 at = B_SHIFTED == 0u ? quad + uvec2(0u, j) : float_at(i * 4u + j, B_LINE);
-                const uint k = B_K_CONTIGUOUS ? at.y : at.x;
-                const uint n = B_K_CONTIGUOUS ? at.x : at.y;
-                b_tile[b_row(k) + n / 4u][n % 4u] = b_next[i][j];
-            }
-        }
-    }
-}
-
-const uint THREADS_M = TILE_M / THREAD_M;
-const uint THREADS_N = TILE_N / THREAD_N;
-const uint QUADS_M = THREAD_M / 4u;
-const uint QUADS_N = THREAD_N / 4u;
-vec4 acc[THREAD_M * QUADS_N];
-
 #ifdef VKD_SUM
 // Of the tiles that hold the same rows of A only the first sums them up (of B, columns). It reads
 // shared memory once more, a float for each invocation and k; the other workgroups do nothing.
@@ -241,15 +157,15 @@ void store_sums(uint part, uint x0) {
 
 #endif
 
-void store_tile(uint item, uint m0, uint n0, uint tm, uint tn) {
+void store_tile(uint item, uint m0, uint n0) {
     [[unroll]] for (uint q = 0u; q < QUADS_N; ++q) {
-        const uint n = n0 + (q * THREADS_N + tn) * 4u;
+        const uint n = n0 + column_of(q);
         if (N_WHOLE == 0u && n >= p.N) {
             continue;
         }
         const vec4 shift = HAS_BIAS != 0u ? LOAD4(bias, n >> 2) : vec4(0.0);
         [[unroll]] for (uint i = 0u; i < THREAD_M; ++i) {
-            const uint m = m0 + ((i / 4u) * THREADS_M + tm) * 4u + i % 4u;
+            const uint m = m0 + row_of(i);
             if (M_WHOLE == 0u && m >= p.M) {
                 continue;
             }
@@ -278,30 +194,8 @@ void store_tile(uint item, uint m0, uint n0, uint tm, uint tn) {
     }
 }
 
-// Four rows of the tile: all their reads are one address and constants.
-void multiply(uint a_at, uint b_at) {
-    [[unroll]] for (uint k = 0u; k < 4u; ++k) {
-        vec4 bq[QUADS_N];
-        [[unroll]] for (uint q = 0u; q < QUADS_N; ++q) {
-            bq[q] = b_tile[b_at + b_row(k) + q * THREADS_N];
-        }
-        [[unroll]] for (uint i = 0u; i < QUADS_M; ++i) {
-            const vec4 aq = a_tile[a_at + a_row(k) + i * THREADS_M];
-            [[unroll]] for (uint j = 0u; j < 4u; ++j) {
-                [[unroll]] for (uint q = 0u; q < QUADS_N; ++q) {
-                    acc[(i * 4u + j) * QUADS_N + q] += aq[j] * bq[q];
-                }
-            }
-        }
-    }
-}
-
 void compute_tile(uint item, uint part, uint m0, uint n0) {
-    const uint tm = gl_LocalInvocationID.x / THREADS_N;
-    const uint tn = gl_LocalInvocationID.x % THREADS_N;
-    [[unroll]] for (uint i = 0u; i < THREAD_M * QUADS_N; ++i) {
-        acc[i] = vec4(0.0);
-    }
+    clear();
 #ifdef VKD_SUM
     const bool sums_up = (SUM == 1u ? n0 : m0) == 0u;
     [[unroll]] for (uint i = 0u; i < SUM_FLOATS; ++i) {
@@ -320,14 +214,12 @@ void compute_tile(uint item, uint part, uint m0, uint n0) {
             fetch_a(item, m0, k0 + TILE_K);
             fetch_b(item, n0, k0 + TILE_K);
         }
-        for (uint k = 0u; k < TILE_K; k += 4u) {
-            multiply(a_row(k) + tm, b_row(k) + tn);
-        }
+        multiply_tile();
 #ifdef VKD_SUM
         if (sums_up) add_to_sums();
 #endif
     }
-    store_tile(part * p.batch + item, m0, n0, tm, tn);
+    store_tile(part * p.batch + item, m0, n0);
 #ifdef VKD_SUM
     if (sums_up) store_sums(part, SUM == 1u ? m0 : n0);
 #endif

@@ -42,6 +42,7 @@ layout(constant_id = 16) const uint C_SHIFTED = 0;
 layout(constant_id = 17) const uint K_RAGGED = 0; // 1 unless LANES / COL_LANES * KC divides K
 
 #include "lib/activation.glsl"
+#include "lib/direct.glsl"
 
 layout(push_constant) uniform Params { vkd_matmul_params p; };
 VKD_IN_X(0, a);    // (M,K) or (K,row_a), batch items stride_a apart
@@ -65,10 +66,6 @@ void store_quad(uint i, vec4 v) {
 
 const uint NT = 1;
 const uint TN = 2;
-const uint PARTS = LANES / COL_LANES;
-const uint KQ = KC / 4;
-const uint TILE_N = 4 * COL_LANES;
-
 // A where it is contiguous along k: lane i of a part holds quads of row g * COL_LANES + i.
 const uint ROW_GROUPS = (ROWS + COL_LANES - 1) / COL_LANES;
 // A where it is contiguous along m: the quads of the (KC, ROWS) block, dealt out to a part's lanes in turn.
@@ -115,11 +112,6 @@ vec4 funnel(vec4 lo, vec4 hi, uint start) {
     return vec4(one ? x1 : x0, one ? x2 : x1, one ? x3 : x2, one ? x4 : x3);
 }
 
-vec4 shuffle4(vec4 v, uint lane) {
-    return vec4(subgroupShuffle(v.x, lane), subgroupShuffle(v.y, lane), subgroupShuffle(v.z, lane),
-                subgroupShuffle(v.w, lane));
-}
-
 // A lane's quad continues in its right neighbour's, at the end of the line in `end`: one more fetch for
 // COL_LANES lines instead of one for every line.
 vec4 join(vec4 v, bool at_end, vec4 end, uint start) {
@@ -127,10 +119,6 @@ vec4 join(vec4 v, bool at_end, vec4 end, uint start) {
     return funnel(v, vec4(at_end ? end.x : right.x, at_end ? end.y : right.y, at_end ? end.z : right.z, 0.0), start);
 }
 
-// Masking, where a product with zero would let a NaN through; and not selecting, which costs more.
-vec4 keep(vec4 v, bool valid) {
-    return uintBitsToFloat(floatBitsToUint(v) & uvec4(valid ? ~0u : 0u));
-}
 vec4 keep_k(vec4 v, uint k) {
     const uvec4 valid = uvec4(k < p.K ? ~0u : 0u, k + 1u < p.K ? ~0u : 0u, k + 2u < p.K ? ~0u : 0u,
                               k + 3u < p.K ? ~0u : 0u);

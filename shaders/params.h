@@ -31,6 +31,29 @@ struct vkd_matmul_finish_params {
     vkd_u32 count, N, splits;
 };
 
+/* Result pixels, each a sum over taps of a gathered image times a weight. Row m is pixel (n, y, x)
+ * of a grid; tap (r, s) reads image pixel (y * step_y + base_y + r * tap_y, ...), zeros outside. */
+struct vkd_conv2d_params {
+    vkd_u32 M, N, K; /* pixels; channels of a group's result; taps * channels of a group's image */
+    vkd_u32 groups;
+    vkd_u32 grid_h, grid_w;
+    vkd_u32 in_h, in_w, in_c;
+    vkd_i32 step_y, step_x, base_y, base_x, tap_y, tap_x;
+    vkd_u32 out_first, out_image, out_row, out_pixel; /* elements of the result */
+    /* Elements of the weight: from one group, line (a result channel, or where TRANSPOSED a channel
+     * of the image) and tap to the next. */
+    vkd_u32 w_first, w_group, w_line, w_row, w_tap;
+};
+
+/* The weight's gradient: (M, N) for each group, summed over K pixels of the result. */
+struct vkd_conv2d_weight_params {
+    vkd_u32 M, N, K; /* channels of a group's result; taps * channels of a group's image; pixels */
+    vkd_u32 groups;
+    vkd_u32 in_h, in_w, in_c, dy_c;
+    vkd_i32 step_y, step_x, base_y, base_x, tap_y, tap_x;
+    vkd_u32 splits, chunk; /* K in `splits` parts of `chunk` each, the last may be less */
+};
+
 /* Row kernels without scalars of their own: (N, V). */
 struct vkd_row_params {
     vkd_u32 N, V;

@@ -284,6 +284,26 @@ typedef struct vkd_matmul_desc {
 VKD_API vkd_tensor vkd_matmul(vkd_graph *g, vkd_tensor a, vkd_tensor b,
                               const vkd_matmul_desc *desc);
 
+typedef struct vkd_conv2d_desc {
+    uint32_t stride[2], padding[2], dilation[2]; /* height, width; a stride or dilation of 0 is 1 */
+    uint32_t groups;                             /* 0 is 1 */
+    vkd_tensor bias;                             /* (O), {0} for none */
+    vkd_activation activation;
+} vkd_conv2d_desc;
+
+/* Images are channels last. x (N, H, W, C) and weight (O, R, S, C / groups) give
+ * activation(x * weight + bias), (N, Y, X, O), with Y = (H + 2 padding - dilation (R - 1) - 1) /
+ * stride + 1, rounded down: the cross-correlation that the field calls convolution, zeros outside
+ * the image. groups divides C and O; groups == C is a depthwise convolution. desc may be NULL. */
+VKD_API vkd_tensor vkd_conv2d(vkd_graph *g, vkd_tensor x, vkd_tensor weight,
+                              const vkd_conv2d_desc *desc);
+/* The transpose, as a layer: x (N, Y, X, O) and weight (O, R, S, C / groups) give (N, H, W, C),
+ * with H = (Y - 1) stride - 2 padding + dilation (R - 1) + output_padding + 1. The bias has C
+ * elements. output_padding (height, width; NULL: 0) is less than the stride. */
+VKD_API vkd_tensor vkd_conv2d_transpose(vkd_graph *g, vkd_tensor x, vkd_tensor weight,
+                                        const vkd_conv2d_desc *desc,
+                                        const uint32_t output_padding[2]);
+
 /* x in another of f32, f16 and bf16: to the nearest, ties to even. Casting a tensor again to the
  * same type gives the same tensor. The gradient passes through, in f32. */
 VKD_API vkd_tensor vkd_cast(vkd_graph *g, vkd_tensor x, vkd_dtype dtype);

@@ -118,6 +118,31 @@ def kd_loss(row):
     return step
 
 
+def conv_inputs(row, gradients):
+    """In PyTorch's own order of axes; channels last was slower on a CPU when it was tried."""
+    x = torch.randn(row["m"], row["k"], row["size"], row["size"], requires_grad=gradients)
+    weight = torch.randn(row["n"], row["k"], 3, 3, requires_grad=gradients)
+    return x, weight
+
+
+@work
+def conv2d(row):
+    x, weight = conv_inputs(row, False)
+    return lambda: F.conv2d(x, weight, stride=row["stride"], padding=1)
+
+
+@work
+def conv2d_backward(row):
+    x, weight = conv_inputs(row, True)
+    dy = torch.randn_like(F.conv2d(x, weight, stride=row["stride"], padding=1))
+
+    def step():
+        x.grad = weight.grad = None
+        F.conv2d(x, weight, stride=row["stride"], padding=1).backward(dy)
+
+    return step
+
+
 @work
 def adamw(row):
     weight = torch.nn.Parameter(torch.randn(row["m"] * row["n"]))

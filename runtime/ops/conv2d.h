@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What the convolutions share. With images (N, H, W, C), a weight (O, R, S, C / groups) and results
+ * (N, Y, X, O), three ops are each other's gradients:
+ *   conv2d            results = image * weight       conv2d.c
+ *   conv2d_transpose  image = results *^T weight     conv2d_transpose.c
+ *   conv2d_weight     weight = image^T results       conv2d_weight.c
+ * conv2d_launch.c lowers the first two, which gather pixels; the third sums over them. */
+#ifndef VKD_CONV2D_H
+#define VKD_CONV2D_H
+
+#include "ops/op.h"
+
+typedef struct vkd__conv2d {
+    uint32_t stride[2], padding[2], dilation[2]; /* height, width */
+    uint32_t groups;
+    uint32_t activation;
+    uint32_t size[2];   /* of the image: asked for by conv2d_transpose */
+    uint32_t kernel[2]; /* R, S: asked for by conv2d_weight */
+    /* Completed by infer: */
+    uint32_t images, image[3], result[3]; /* H, W, C; Y, X, O */
+} vkd__conv2d;
+
+/* Emits the op with the description's defaults filled in; gelu and silu stand apart where a
+ * gradient will be asked for, because it needs what they are applied to. */
+vkd_tensor vkd__conv2d_emit(vkd_graph *g, const vkd_op_def *op, vkd_tensor x, vkd_tensor weight,
+                            const vkd_conv2d_desc *desc, const uint32_t *size);
+/* The three as gradients: no bias, no activation. */
+vkd_tensor vkd__conv2d_of(vkd_graph *g, vkd_tensor image, vkd_tensor weight, const vkd__conv2d *p);
+vkd_tensor vkd__conv2d_transpose_of(vkd_graph *g, vkd_tensor result, vkd_tensor weight,
+                                    const vkd__conv2d *p);
+vkd_tensor vkd__conv2d_weight_of(vkd_graph *g, vkd_tensor image, vkd_tensor result,
+                                 const vkd__conv2d *p);
+/* dz of what the activation was applied to, and the bias's gradient. */
+vkd_tensor vkd__conv2d_backward_z(vkd_graph *g, const vkd__node *n, vkd_tensor dy, vkd_tensor *din);
+
+/* Inside infer: checks weight against the image's and the result's channels, and the bias; fills
+ * in channels. */
+bool vkd__conv2d_check(vkd_graph *g, vkd__node *n, vkd_shape image, vkd_shape weight);
+/* (size + 2 padding - dilation (kernel - 1) - 1) / stride + 1 along an axis; 0 where the kernel is
+ * larger than the padded image. */
+uint32_t vkd__conv2d_steps(const vkd__conv2d *p, uint32_t axis, uint32_t size, uint32_t kernel);
+
+/* References: calls `visit` for each pair of an image's element and a result's element that a
+ * weight's element joins. */
+typedef struct vkd__conv2d_walk {
+    const vkd__conv2d *p;
+    void (*visit)(void *user, uint64_t image, uint64_t weight, uint64_t result);
+    void *user;
+} vkd__conv2d_walk;
+void vkd__conv2d_each(const vkd__conv2d_walk *w);
+
+bool vkd__conv2d_lower(vkd__lower *l, const vkd__node *n);
+bool vkd__conv2d_transpose_lower(vkd__lower *l, const vkd__node *n);
+/* So many images that their two tensors fit into a binding each; fails the plan where not one
+ * does. */
+bool vkd__conv2d_window(vkd__lower *l, const vkd__conv2d *p, bool direct, uint32_t *images);
+/* The tiles that the kernels begin with: like those of large products. */
+void vkd__conv2d_size_tile(vkd__lower *l, vkd__launch *launch, uint32_t M, uint32_t N, uint32_t Z);
+/* Direct: `channels` limits the chunk of k; 0 where anything may. Returns what LANES / COL_LANES *
+ * KC came out as. */
+uint32_t vkd__conv2d_size_direct(vkd__lower *l, vkd__launch *launch, uint32_t M, uint32_t N,
+                                 uint32_t Z, uint32_t channels);
+/* Whether 4 does not divide n. */
+static inline bool vkd__conv2d_ragged(uint32_t n) {
+    return n % 4 != 0;
+}
+
+/* Cases of all three: shapes that each of their tests walks through. */
+typedef struct vkd__conv2d_case {
+    uint32_t image[4], out, kernel[2];
+    uint32_t stride[2], padding[2], dilation[2], groups;
+    vkd_activation activation;
+    bool bias;
+    const char *what;
+} vkd__conv2d_case;
+extern const vkd__conv2d_case vkd__conv2d_cases[];
+#define VKD__CONV2D_CASES 18
+vkd_conv2d_desc vkd__conv2d_case_desc(const vkd__conv2d_case *k);
+
+#endif

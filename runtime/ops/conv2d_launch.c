@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Lowering of conv2d and conv2d_transpose: both gather an image's pixels for each result pixel. */
+#include "ops/conv2d.h"
+
+/* ---- Sizes ---- */
+
+void vkd__conv2d_size_tile(vkd__lower *l, vkd__launch *launch, uint32_t M, uint32_t N, uint32_t Z) {
+    const vkd_profile *f = l->profile;
+    const vkd__tile *t = &f->tile[vkd__matmul_classify(f, M, N, Z)];
+    vkd__spec(launch, 0, (uint32_t)(t->m / t->tm) * (t->n / t->tn));
+    vkd__spec(launch, 3, t->m);
+    vkd__spec(launch, 4, t->n);
+    vkd__spec(launch, 5, t->k);
+    vkd__spec(launch, 6, t->tm);
+    vkd__spec(launch, 7, t->tn);
+    const uint64_t groups[3] = {vkd__div_up(N, t->n), vkd__div_up(M, t->m), Z};
+    for (uint32_t i = 0; i < 3; i++)
+        launch->groups[i] = (uint32_t)(groups[i] < f->max_groups[i] ? groups[i] : f->max_groups[i]);
+}
+
+uint32_t vkd__conv2d_size_direct(vkd__lower *l, vkd__launch *launch, uint32_t M, uint32_t N,
+                                 uint32_t Z, uint32_t channels) {
+    const uint32_t lanes = l->profile->subgroup;
+    uint32_t columns = lanes;
+    while (columns > 1 && 2 * columns >= N)
+        columns /= 2;
+    const vkd__direct_tile *t = &l->profile->direct_tile[vkd__matmul_classify(l->profile, M, N, Z)];
+    const uint32_t quads = (uint32_t)vkd__align_up(M, 4);
+    const uint32_t rows = quads < t->rows ? quads : t->rows;
+    /* A chunk of k lies within one tap. */
+    uint32_t chunk = t->chunk;
+    if (channels % 4 == 0 && channels % chunk != 0) chunk = channels % 8 == 0 ? 8 : 4;
+    vkd__spec(launch, 0, lanes);
+    vkd__spec(launch, 3, rows);
+    vkd__spec(launch, 4, columns);
+    vkd__spec(launch, 5, chunk);
+    /* A workgroup has a price on a CPU, so there are a few dozen, each with an equal share of
+     * tiles. */
+    const uint64_t tiles = vkd__div_up(M, rows) * vkd__div_up(N, 4 * columns) * Z;
+    vkd__grid(l, launch, vkd__div_up(tiles, vkd__div_up(tiles, 64)));
+    return lanes / columns * chunk;
+}
+
+bool vkd__conv2d_window(vkd__lower *l, const vkd__conv2d *p, bool direct, uint32_t *images) {
+    const uint64_t image = 4ull * p->image[0] * p->image[1] * p->image[2];
+    const uint64_t result = 4ull * p->result[0] * p->result[1] * p->result[2];
+    const uint64_t weight =
+        4ull * p->result[2] * p->kernel[0] * p->kernel[1] * (p->image[2] / p->groups);
+    uint64_t window = vkd__window_rows(l->profile, image > result ? image : result, p->images);
+    /* 64 images of whole elements lie at a multiple of 256 bytes in both tensors. */
+    if (window < p->images) window = window / 64 * 64;
+    const uint64_t most = direct && l->profile->max_texels < l->profile->max_binding / 16
+                              ? 16 * l->profile->max_texels
+                              : l->profile->max_binding;
+    if (!window || weight > most || window * (image > result ? image : result) > most)
+        return vkd__lower_fail(
+            l, VKD_E_SHAPE,
+            "images of %u x %u x %u and a weight of %llu bytes cannot be cut to fit into bindings "
+            "of %llu bytes, the most on this device; make the images or the layer smaller",
+            p->image[0], p->image[1], p->image[2], (unsigned long long)weight,
+            (unsigned long long)most);
+    *images = (uint32_t)window;
+    return true;
+}
+
+/* ---- Launches ---- */
+
+/* One launch: pixels of the grid, from images of the node's first input. */
+typedef struct gather {
+    struct vkd_conv2d_params push;
+    uint32_t channels, taps_w;
+    bool transposed, direct;
+    uint64_t in_offset, in_bytes, out_offset, out_bytes;
+} gather;
+
+static bool launch_gather(vkd__lower *l, const vkd__node *n, const gather *q) {
+    const vkd__conv2d *p = n->params;
+    const struct vkd_conv2d_params *push = &q->push;
+    vkd__launch *launch = vkd__launch_add(l, q->direct ? "conv2d.direct" : "conv2d");
+    if (!launch) return false;
+    vkd__bind_window(launch, n->in[0], VKD__READ, q->in_offset, q->in_bytes);
+    vkd__bind(launch, n->in[1], VKD__READ);
+    vkd__bind(launch, n->in[2], VKD__READ);
+    vkd__bind_window(launch, n->out[0], VKD__WRITE, q->out_offset, q->out_bytes);
+    const bool image_ragged = vkd__conv2d_ragged(q->channels);
+    const bool result_ragged = vkd__conv2d_ragged(push->N);
+    vkd__spec(launch, 10, q->transposed);
+    vkd__spec(launch, 11, p->activation);
+    vkd__spec(launch, 12, n->in[2].id != 0);
+    vkd__spec(launch, 14, image_ragged);
+    vkd__spec(launch, 20, q->channels);
+    vkd__spec(launch, 21, q->taps_w);
+    if (q->direct) {
+        const uint32_t step =
+            vkd__conv2d_size_direct(l, launch, push->M, push->N, push->groups, q->channels);
+        vkd__spec(launch, 15, result_ragged);
+        vkd__spec(launch, 17, !push->K || push->K % step != 0);
+    } else {
+        vkd__spec(launch, 15, q->transposed ? result_ragged : image_ragged);
+        vkd__spec(launch, 16, result_ragged);
+        vkd__conv2d_size_tile(l, launch, push->M, push->N, push->groups);
+    }
+    vkd__push(launch, push, sizeof *push);
+    const uint64_t weight = 4ull * push->N * push->K * push->groups;
+    vkd__cost(launch, 2.0 * (double)push->M * push->N * push->K * push->groups,
+              (double)(q->in_bytes + weight) + 4.0 * (double)push->M * push->N * push->groups);
+    return true;
+}
+
+static gather begin(const vkd__conv2d *p, const uint32_t in[3], uint32_t out_channels, bool direct,
+                    uint32_t first, uint32_t images) {
+    const uint64_t in_image = 4ull * in[0] * in[1] * in[2];
+    const uint32_t line = p->kernel[0] * p->kernel[1] * (p->image[2] / p->groups);
+    return (gather){.push = {.N = out_channels / p->groups,
+                             .groups = p->groups,
+                             .in_h = in[0],
+                             .in_w = in[1],
+                             .in_c = in[2],
+                             .w_line = line,
+                             .w_group = p->result[2] / p->groups * line},
+                    .channels = in[2] / p->groups,
+                    .direct = direct,
+                    .in_offset = first * in_image,
+                    .in_bytes = images * in_image};
+}
+
+/* ---- conv2d ---- */
+
+static bool lower_images(vkd__lower *l, const vkd__node *n, uint32_t first, uint32_t images,
+                         bool direct) {
+    const vkd__conv2d *p = n->params;
+    gather q = begin(p, p->image, p->result[2], direct, first, images);
+    const uint32_t pixels = p->result[0] * p->result[1];
+    struct vkd_conv2d_params *push = &q.push;
+    push->M = images * pixels;
+    push->K = p->kernel[0] * p->kernel[1] * q.channels;
+    push->grid_h = p->result[0];
+    push->grid_w = p->result[1];
+    push->step_y = (int32_t)p->stride[0];
+    push->step_x = (int32_t)p->stride[1];
+    push->base_y = -(int32_t)p->padding[0];
+    push->base_x = -(int32_t)p->padding[1];
+    push->tap_y = (int32_t)p->dilation[0];
+    push->tap_x = (int32_t)p->dilation[1];
+    push->out_pixel = p->result[2];
+    push->out_row = p->result[1] * p->result[2];
+    push->out_image = pixels * p->result[2];
+    push->w_row = p->kernel[1] * q.channels;
+    push->w_tap = q.channels;
+    q.taps_w = p->kernel[1];
+    q.out_offset = 4ull * first * push->out_image;
+    q.out_bytes = 4ull * images * push->out_image;
+    return launch_gather(l, n, &q);
+}
+
+bool vkd__conv2d_lower(vkd__lower *l, const vkd__node *n) {
+    const vkd__conv2d *p = n->params;
+    const bool direct = vkd__direct(l, "conv2d");
+    uint32_t window;
+    if (!vkd__conv2d_window(l, p, direct, &window)) return false;
+    for (uint32_t at = 0; at < p->images; at += window) {
+        const uint32_t images = p->images - at < window ? p->images - at : window;
+        if (!lower_images(l, n, at, images, direct)) return false;
+    }
+    return true;
+}
+
+/* ---- conv2d_transpose ---- */
+
+/* Along one axis: the image's pixels that lie `residue` behind a multiple of the stride. Pixel i =
+ * residue + stride q meets taps r with stride | i + padding - r dilation: every period-th from
+ * `first` on, `taps` of them; tap first + t period reads result q + base + t step. */
+typedef struct phase {
+    uint32_t residue, pixels, first, period, taps;
+    int32_t base, step;
+} phase;
+
+static uint32_t divisor(uint32_t a, uint32_t b) {
+    return b ? divisor(b, a % b) : a;
+}
+
+static phase phase_of(const vkd__conv2d *p, uint32_t axis, uint32_t residue) {
+    const uint32_t stride = p->stride[axis], dilation = p->dilation[axis], size = p->image[axis];
+    const uint32_t shared = divisor(stride, dilation);
+    phase f = {.residue = residue,
+               .pixels = size > residue ? (size - residue - 1) / stride + 1 : 0,
+               .period = stride / shared,
+               .step = -(int32_t)(dilation / shared)};
+    const int64_t at = (int64_t)residue + p->padding[axis];
+    while (f.first < f.period && (at - (int64_t)f.first * dilation) % stride != 0)
+        f.first++;
+    if (f.first >= f.period || f.first >= p->kernel[axis]) return f; /* no tap reaches them */
+    f.taps = (p->kernel[axis] - 1 - f.first) / f.period + 1;
+    f.base = (int32_t)((at - (int64_t)f.first * dilation) / (int64_t)stride);
+    return f;
+}
+
+static bool lower_phase(vkd__lower *l, const vkd__node *n, const gather *common, uint32_t images,
+                        const phase *y, const phase *x) {
+    const vkd__conv2d *p = n->params;
+    if (!y->pixels || !x->pixels) return true;
+    gather q = *common;
+    struct vkd_conv2d_params *push = &q.push;
+    const uint32_t channels = p->image[2] / p->groups, C = p->image[2];
+    const uint32_t taps = y->taps * x->taps;
+    push->M = images * y->pixels * x->pixels;
+    push->K = taps * q.channels;
+    push->grid_h = y->pixels;
+    push->grid_w = x->pixels;
+    push->step_y = push->step_x = 1;
+    push->base_y = y->base;
+    push->base_x = x->base;
+    push->tap_y = y->step;
+    push->tap_x = x->step;
+    push->out_first = (y->residue * p->image[1] + x->residue) * C;
+    push->out_pixel = p->stride[1] * C;
+    push->out_row = p->stride[0] * p->image[1] * C;
+    push->out_image = p->image[0] * p->image[1] * C;
+    push->w_first = taps ? (y->first * p->kernel[1] + x->first) * channels : 0;
+    push->w_row = y->period * p->kernel[1] * channels;
+    push->w_tap = x->period * channels;
+    q.taps_w = taps ? x->taps : 1;
+    q.transposed = true;
+    return launch_gather(l, n, &q);
+}
+
+bool vkd__conv2d_transpose_lower(vkd__lower *l, const vkd__node *n) {
+    const vkd__conv2d *p = n->params;
+    const bool direct = vkd__direct(l, "conv2d");
+    uint32_t window;
+    if (!vkd__conv2d_window(l, p, direct, &window)) return false;
+    const uint64_t out = 4ull * p->image[0] * p->image[1] * p->image[2];
+    for (uint32_t at = 0; at < p->images; at += window) {
+        const uint32_t images = p->images - at < window ? p->images - at : window;
+        gather q = begin(p, p->result, p->image[2], direct, at, images);
+        q.out_offset = at * out;
+        q.out_bytes = images * out;
+        for (uint32_t i = 0; i < p->stride[0] * p->stride[1]; i++) {
+            const phase y = phase_of(p, 0, i / p->stride[1]), x = phase_of(p, 1, i % p->stride[1]);
+            if (!lower_phase(l, n, &q, images, &y, &x)) return false;
+        }
+    }
+    return true;
+}
