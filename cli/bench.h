@@ -15,7 +15,8 @@ typedef struct bench_row {
     void (*build)(vkd_graph *g, const struct bench_row *row);
     uint32_t m, n, k;      /* a matmul's; else m rows of n; a step's batch is m; of a convolution m
                               images with k channels, for n */
-    uint32_t size, stride; /* a convolution's image is size x size, its kernel 3 x 3, padded by 1 */
+    uint32_t size, stride; /* a convolution's image is size x size, its kernel 3 x 3, padded by 1;
+                              so is a batch's, of m images with k channels */
     double flops, bytes;   /* what must at least be done; traffic counts each tensor
                               once: what a perfect cache would leave. flops 0: compared
                               with a copy instead of with multiply-adds */

@@ -120,6 +120,14 @@ static void build_conv_backward(vkd_graph *g, const bench_row *r) {
     bench_keep(g, "dw", gradients[1]);
 }
 
+static void build_batch(vkd_graph *g, const bench_row *r) {
+    const vkd_tensor data = vkd_state(g, "data", VKD_U8, VKD_SHAPE(r->m, r->size, r->size, r->k));
+    const vkd_tensor indices = vkd_state(g, "indices", VKD_I32, VKD_SHAPE(r->m));
+    const vkd_batch_desc d = {
+        .channels = r->k, .mean = {0.5f, 0.4f, 0.3f}, .std = {0.25f, 0.2f, 0.3f}};
+    bench_keep(g, "y", vkd_batch(g, data, indices, &d));
+}
+
 static void build_adamw(vkd_graph *g, const bench_row *r) {
     (void)bench_data(g, "b.w", r->m, r->n); /* the group "b", which the optimiser updates */
     const vkd_tensor gradient = vkd_state(g, "gradient", VKD_F32, VKD_SHAPE(r->m * r->n));
@@ -161,6 +169,13 @@ static void build_adamw(vkd_graph *g, const bench_row *r) {
     CONV(build_conv, "conv2d", "conv2d", 1, m, size, stride, in, out),                             \
         CONV(build_conv_backward, "conv2d_backward", "conv2d forward+backward", 3, m, size,        \
              stride, in, out)
+/* m samples of size x size pixels: one byte in and four out for each channel. */
+#define BATCH(m_, size_, channels)                                                                 \
+    {                                                                                              \
+        .name = "batch " #m_ "x" #size_ "x" #size_ "x" #channels, .work = "batch",                 \
+        .build = build_batch, .m = m_, .size = size_, .k = channels,                               \
+        .bytes = 5.0 * (m_) * (size_) * (size_) * (channels),                                      \
+    }
 #define LOSS(m, n) ROWS(build_kd, "kd_loss", "kd_kl forward+backward", m, n, 3)
 
 /* Multiply-adds of a dense layer of a step count twice; the student's three times that, for the
@@ -205,6 +220,8 @@ const bench_row bench_rows[] = {
     /* x, dy and both results */
     ROWS(build_layernorm_backward, "layernorm_backward", "layernorm forward+backward", 2048, 128,
          4),
+    BATCH(1024, 28, 1),
+    BATCH(512, 32, 3),
     LOSS(128, 10),
     LOSS(2048, 4096),
     LOSS(512, 50257),

@@ -100,10 +100,12 @@ static vkd_result fits(vkd_ctx *ctx, const char *path, const vkd__predictor *p,
     if (p->saved.classes != data->classes)
         return vkd__fail(ctx, VKD_E_SHAPE, "'%s' tells %u classes apart, the data set has %u", path,
                          (unsigned)p->saved.classes, (unsigned)data->classes);
-    if (p->sample != vkd_shape_count(data->sample))
-        return vkd__fail(ctx, VKD_E_SHAPE, "'%s' takes samples of %zu values, the data's have %llu",
-                         path, p->sample, (unsigned long long)vkd_shape_count(data->sample));
-    return VKD_OK;
+    const vkd_shape want = p->saved.sample, have = data->sample;
+    if (want.axes == have.axes && !memcmp(want.dim, have.dim, want.axes * sizeof want.dim[0]))
+        return VKD_OK;
+    char a[80], b[80];
+    return vkd__fail(ctx, VKD_E_SHAPE, "'%s' takes samples of %s, the data's are %s", path,
+                     vkd__sample_text(want, a, sizeof a), vkd__sample_text(have, b, sizeof b));
 }
 
 static vkd_result ask(vkd_ctx *ctx, vkd_device *device, const eval_options *o,

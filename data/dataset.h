@@ -14,8 +14,8 @@ typedef struct vkd__split {
 } vkd__split;
 
 typedef struct vkd__dataset {
-    vkd_shape sample;  /* without the leading count: (28, 28) */
-    uint32_t channels; /* equal planes of a sample, for normalisation; 1 for grey */
+    vkd_shape sample;  /* without the leading count: images (H, W, C), plain rows (D) */
+    uint32_t channels; /* C; 1 for plain rows */
     uint32_t classes;
     char **class_names; /* NULL, or `classes` of them */
     vkd__split train, test;
@@ -32,6 +32,8 @@ typedef struct vkd__dataset_def {
     vkd_result (*load)(vkd_ctx *ctx, const void *config, vkd__dataset *out);
 } vkd__dataset_def;
 
+/* "(28, 28, 1)". Returns out. */
+const char *vkd__sample_text(vkd_shape sample, char *out, size_t size);
 void vkd__dataset_term(vkd_ctx *ctx, vkd__dataset *d);
 
 #define VKD_DATASET(name) extern const vkd__dataset_def vkd_dataset_##name;

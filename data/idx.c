@@ -6,17 +6,10 @@
 
 #include "base/platform.h"
 #include "data/dataset.h"
+#include "data/image.h"
 #include "data/unpack.h"
 
 /* ---- One file -------------------------------------------------------------------------------- */
-
-static const char *shape_text(vkd_shape shape, char *out, size_t size) {
-    size_t used = 0;
-    for (uint32_t i = 0; i < shape.axes && used < size; i++)
-        used += (size_t)snprintf(out + used, size - used, i ? ", %u" : "(%u", shape.dim[i]);
-    if (used < size) snprintf(out + used, size - used, ")");
-    return out;
-}
 
 static vkd_result read_header(vkd_ctx *ctx, const char *name, vkd__unpack *u, uint32_t low,
                               uint32_t high, vkd_shape *shape) {
@@ -59,7 +52,7 @@ static vkd_result check_sizes(vkd_ctx *ctx, const char *name, const vkd__unpack 
     uint64_t total = 1;
     bool over = left > SIZE_MAX;
     char text[80];
-    shape_text(shape, text, sizeof text);
+    vkd__sample_text(shape, text, sizeof text);
     for (uint32_t i = 0; i < shape.axes; i++) {
         if (!shape.dim[i])
             return vkd__fail(ctx, VKD_E_DATA, "'%s' is empty, its shape is %s", name, text);
@@ -219,24 +212,47 @@ static vkd_result check_labels(vkd_ctx *ctx, const split_files *f, uint32_t clas
     return VKD_OK;
 }
 
+static bool same_samples(vkd_shape a, vkd_shape b) {
+    return a.axes == b.axes && !memcmp(a.dim + 1, b.dim + 1, (a.axes - 1) * sizeof a.dim[0]);
+}
+
+/* (N, D), (N, H, W), or the planes of (N, C, H, W). */
+static void set_sample(vkd_shape file, vkd__dataset *out) {
+    const uint32_t *d = file.dim;
+    out->channels = file.axes == 4 ? d[1] : 1;
+    if (file.axes == 2)
+        out->sample = VKD_SHAPE(d[1]);
+    else
+        out->sample = VKD_SHAPE(d[file.axes - 2], d[file.axes - 1], out->channels);
+}
+
+static vkd_result interleave(vkd_ctx *ctx, const vkd__dataset *d, const vkd__split *split) {
+    const size_t size = (size_t)vkd_shape_count(d->sample);
+    uint8_t *planes = vkd__alloc(ctx, size, 1);
+    if (!planes) return VKD_E_MEMORY;
+    for (uint32_t i = 0; i < split->count; i++) {
+        memcpy(planes, split->bytes + i * size, size);
+        vkd__image_interleave(planes, size / d->channels, d->channels, split->bytes + i * size);
+    }
+    vkd__free(ctx, planes);
+    return VKD_OK;
+}
+
 static vkd_result read_both(vkd_ctx *ctx, const config *c, split_files *train, split_files *test,
                             vkd__dataset *out) {
     vkd_result r = read_split(ctx, train, &out->train);
     if (!r) r = read_split(ctx, test, &out->test);
     if (r) return r;
-    const uint32_t axes = train->shape.axes;
-    bool equal = axes == test->shape.axes;
-    for (uint32_t i = 1; i < axes; i++)
-        equal = equal && train->shape.dim[i] == test->shape.dim[i];
-    if (!equal) {
+    if (!same_samples(train->shape, test->shape)) {
         char a[80], b[80];
         return vkd__fail(ctx, VKD_E_DATA, "samples differ in size: '%s' is %s, '%s' is %s",
-                         train->images.text, shape_text(train->shape, a, sizeof a),
-                         test->images.text, shape_text(test->shape, b, sizeof b));
+                         train->images.text, vkd__sample_text(train->shape, a, sizeof a),
+                         test->images.text, vkd__sample_text(test->shape, b, sizeof b));
     }
-    out->sample.axes = axes - 1;
-    memcpy(out->sample.dim, train->shape.dim + 1, (axes - 1) * sizeof(uint32_t));
-    out->channels = axes == 4 ? train->shape.dim[1] : 1;
+    set_sample(train->shape, out);
+    if (out->channels > 1) r = interleave(ctx, out, &out->train);
+    if (!r && out->channels > 1) r = interleave(ctx, out, &out->test);
+    if (r) return r;
 
     out->classes = c->classes;
     if (!c->classes)

@@ -89,10 +89,9 @@ struct vkd_gather_params {
     vkd_u32 N, D, V, first, rows;
 };
 
-/* Samples of `sample_size` bytes, `plane` bytes in a channel; the window holds `rows` samples of V
- * from `first` on. */
+/* Samples of `sample_size` bytes; the window holds `rows` samples of V from `first` on. */
 struct vkd_batch_params {
-    vkd_u32 count, sample_size, plane, V, first, rows;
+    vkd_u32 count, sample_size, V, first, rows;
     vkd_f32 scale;
     vkd_f32 mean0, mean1, mean2, mean3;
     vkd_f32 std0, std1, std2, std3;

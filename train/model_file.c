@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /* A trained model as a file that other tools can read: one tensor a parameter, named without the
  * group ("fc0.weight"), and as metadata what is needed to run it: "arch", "config.<option>",
- * "classes", "input" (axes of a sample), "scale", "mean", "std" (of the normalisation). */
+ * "classes", "input" (axes of a sample, channels last), "scale", "mean", "std" (of the
+ * normalisation). */
 #include <stdio.h>
 #include <string.h>
 
-#include "data/safetensors.h"
 #include "train/model_file.h"
 #include "train/session.h"
 
@@ -41,7 +41,7 @@ static void add_pair(pairs *p, const char *key, vkd__text *value) {
         p->pair[p->count++] = (vkd__st_pair){kept_key, kept};
 }
 
-static void add_planes(pairs *p, vkd_ctx *ctx, const char *key, const float *v, uint32_t count) {
+static void add_channels(pairs *p, vkd_ctx *ctx, const char *key, const float *v, uint32_t count) {
     vkd__text t = {.ctx = ctx};
     const vkd__field field = {.name = key, .type = VKD__FIELD_F32};
     for (uint32_t i = 0; i < count; i++) {
@@ -54,7 +54,7 @@ static void add_planes(pairs *p, vkd_ctx *ctx, const char *key, const float *v, 
 static void describe(const vkd__session *s, const vkd__recipe_model *m, pairs *p) {
     vkd_ctx *ctx = s->ctx;
     vkd__text t = {.ctx = ctx};
-    vkd__text_add(&t, "vkdistill model 1");
+    vkd__text_add(&t, "%s", VKD__MODEL_FORMAT);
     add_pair(p, "format", &t);
     vkd__text_add(&t, "%s", m->part.name);
     add_pair(p, "arch", &t);
@@ -70,9 +70,9 @@ static void describe(const vkd__session *s, const vkd__recipe_model *m, pairs *p
     memcpy(sample.v, s->data->sample.dim, sizeof s->data->sample.dim);
     vkd__fields_get(&(vkd__field){.name = "input", .type = VKD__FIELD_U32S}, &sample, &t);
     add_pair(p, "input", &t);
-    add_planes(p, ctx, "scale", &s->batch.scale, 1);
-    add_planes(p, ctx, "mean", s->batch.mean, s->batch.channels);
-    add_planes(p, ctx, "std", s->batch.std, s->batch.channels);
+    add_channels(p, ctx, "scale", &s->batch.scale, 1);
+    add_channels(p, ctx, "mean", s->batch.mean, s->batch.channels);
+    add_channels(p, ctx, "std", s->batch.std, s->batch.channels);
 }
 
 static vkd_result collect(const vkd__session *s, const char *group, vkd__arena *arena,
@@ -134,10 +134,11 @@ vkd_result vkd__model_load(vkd_ctx *ctx, vkd_store *store, const char *group, co
     vkd__st_file *file = NULL;
     vkd_result r = vkd__st_open(ctx, path, &file);
     if (r) return r;
+    r = vkd__model_check_layout(ctx, path, file);
     char wanted[16];
     snprintf(wanted, sizeof wanted, "%u", (unsigned)classes);
     const char *there = vkd__st_metadata(file, "classes");
-    if (there && strcmp(there, wanted) != 0)
+    if (!r && there && strcmp(there, wanted) != 0)
         r = vkd__fail(ctx, VKD_E_SHAPE, "'%s' tells %.16s classes apart, the data has %s", path,
                       there, wanted);
     size_t count = 0;

@@ -3,7 +3,12 @@
 #ifndef VKD_MODEL_FILE_H
 #define VKD_MODEL_FILE_H
 
+#include "data/safetensors.h"
 #include "models/model.h"
+
+/* Version 1 laid samples out as planes, (C, H, W), and grey ones as (H, W). */
+#define VKD__MODEL_FORMAT "vkdistill model 2"
+#define VKD__MODEL_FORMAT_PLANES "vkdistill model 1"
 
 #define VKD__MODEL_PAIRS 64 /* most entries of a model file's metadata */
 
@@ -18,6 +23,9 @@ typedef struct vkd__saved_model {
 /* Reads the metadata. Errors: VKD_E_FILE, VKD_E_FORMAT: not such a file, or damaged. */
 vkd_result vkd__saved_model_open(vkd_ctx *ctx, const char *path, vkd__saved_model *out);
 void vkd__saved_model_term(vkd_ctx *ctx, vkd__saved_model *m);
+/* Fails for a file whose parameters expect samples of another layout. One without such metadata,
+ * from another tool, is taken as it is. Errors: VKD_E_FORMAT. */
+vkd_result vkd__model_check_layout(vkd_ctx *ctx, const char *path, const vkd__st_file *file);
 /* Writes the file's tensors over the group's parameters, which a graph must have made before.
  * Errors: VKD_E_SHAPE: another architecture or class count; VKD_E_FILE, VKD_E_FORMAT. */
 vkd_result vkd__model_load(vkd_ctx *ctx, vkd_store *store, const char *group, const char *path,

@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "data/safetensors.h"
 #include "train/model_file.h"
 
 typedef struct source {
@@ -28,8 +27,8 @@ static vkd_result value_of(const source *s, const vkd__field *field, void *out) 
     return r ? VKD_E_FORMAT : VKD_OK;
 }
 
-/* "0.5,0.25": one number a plane. */
-static vkd_result planes_of(const source *s, const char *key, float *out, uint32_t *count) {
+/* "0.5,0.25": one number a channel. */
+static vkd_result channels_of(const source *s, const char *key, float *out, uint32_t *count) {
     const vkd__field field = {.name = key, .type = VKD__FIELD_F32, .preset = "0"};
     const char *text = NULL;
     vkd_result r = text_of(s, key, &text);
@@ -63,6 +62,28 @@ static vkd_result read_config(const source *s, vkd__saved_model *out) {
     return r ? VKD_E_FORMAT : VKD_OK;
 }
 
+static bool is_of_version_1(const vkd__st_file *file) {
+    const char *format = vkd__st_metadata(file, "format");
+    return format && !strcmp(format, VKD__MODEL_FORMAT_PLANES);
+}
+
+vkd_result vkd__model_check_layout(vkd_ctx *ctx, const char *path, const vkd__st_file *file) {
+    const char *format = vkd__st_metadata(file, "format");
+    if (!format || !strcmp(format, VKD__MODEL_FORMAT)) return VKD_OK;
+    if (!is_of_version_1(file))
+        return vkd__fail(ctx, VKD_E_FORMAT, "'%s' is of format '%.60s', this program reads '%s'",
+                         path, format, VKD__MODEL_FORMAT);
+    const char *input = vkd__st_metadata(file, "input");
+    uint32_t commas = 0;
+    for (; input && *input; input++)
+        commas += *input == ',';
+    if (commas < 2) return VKD_OK; /* one plane has the same layout as one channel */
+    return vkd__fail(ctx, VKD_E_FORMAT,
+                     "'%s' was trained when the channels of an image were planes, (C, H, W); they "
+                     "are last now, (H, W, C): train it again",
+                     path);
+}
+
 static vkd_result read_sample(const source *s, vkd__saved_model *out) {
     const vkd__field field = {
         .name = "input", .type = VKD__FIELD_U32S, .low = 1, .high = 1 << 20, .preset = "[]"};
@@ -71,6 +92,7 @@ static vkd_result read_sample(const source *s, vkd__saved_model *out) {
     if (!r && (!sample.count || sample.count >= VKD_MAX_AXES))
         r = vkd__fail(s->ctx, VKD_E_FORMAT, "'%s': an input of %u axes", s->path,
                       (unsigned)sample.count);
+    if (!r && sample.count == 2 && is_of_version_1(s->file)) sample.v[sample.count++] = 1;
     if (!r) out->sample = vkd_shape_make(sample.count, sample.v);
     if (!r && vkd_shape_count(out->sample) > UINT32_MAX)
         r = vkd__fail(s->ctx, VKD_E_FORMAT, "'%s': its input is too large", s->path);
@@ -96,8 +118,8 @@ static vkd_result read_model(const source *s, vkd__saved_model *out) {
     if (!r) r = value_of(s, &classes, &out->classes);
     if (!r) r = read_sample(s, out);
     if (!r) r = value_of(s, &scale, &out->batch.scale);
-    if (!r) r = planes_of(s, "mean", out->batch.mean, &means);
-    if (!r) r = planes_of(s, "std", out->batch.std, &stds);
+    if (!r) r = channels_of(s, "mean", out->batch.mean, &means);
+    if (!r) r = channels_of(s, "std", out->batch.std, &stds);
     if (!r && (means != stds || !means))
         r = vkd__fail(s->ctx, VKD_E_FORMAT, "'%s': mean has %u values, std %u", s->path,
                       (unsigned)means, (unsigned)stds);
@@ -111,7 +133,8 @@ vkd_result vkd__saved_model_open(vkd_ctx *ctx, const char *path, vkd__saved_mode
     vkd_result r = vkd__st_open(ctx, path, &file);
     if (r) return r;
     const source s = {ctx, file, path};
-    r = read_model(&s, out);
+    r = vkd__model_check_layout(ctx, path, file);
+    if (!r) r = read_model(&s, out);
     vkd__st_close(file);
     if (r) vkd__saved_model_term(ctx, out);
     return r;

@@ -67,7 +67,7 @@ typedef struct vkd__recipe_data {
     const vkd__dataset_def *def;
     vkd__part part;
     float mean[4], std[4];
-    uint32_t plane_count; /* values given in mean and std; 1 stands for every plane */
+    uint32_t channels; /* values given in mean and std; 1 stands for every channel */
 } vkd__recipe_data;
 
 typedef struct vkd__shift {

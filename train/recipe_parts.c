@@ -6,9 +6,9 @@
 
 /* ---- data ---- */
 
-/* One number, or a list of one for each plane. */
-static vkd_result read_planes(vkd__reader *r, const vkd__tree *map, const char *key, double low,
-                              float preset, float *out, uint32_t *count) {
+/* One number, or a list of one for each channel. */
+static vkd_result read_channels(vkd__reader *r, const vkd__tree *map, const char *key, double low,
+                                float preset, float *out, uint32_t *count) {
     const vkd__tree *child = vkd__tree_find(map, key);
     for (int i = 0; i < 4; i++)
         out[i] = preset;
@@ -57,12 +57,12 @@ vkd_result vkd__read_data(vkd__reader *r, const vkd__tree *root) {
     uint32_t means = 0, stds = 0;
     result = vkd__read_part(r, map, "data", keys, format, d->def->fields, d->def->field_count,
                             d->def->config_size, &d->part);
-    if (!result) result = read_planes(r, map, "mean", -1e9, 0, d->mean, &means);
-    if (!result) result = read_planes(r, map, "std", 1e-9, 1, d->std, &stds);
+    if (!result) result = read_channels(r, map, "mean", -1e9, 0, d->mean, &means);
+    if (!result) result = read_channels(r, map, "std", 1e-9, 1, d->std, &stds);
     if (!result && means != stds && means > 1 && stds > 1)
         result = vkd__fail(r->ctx, VKD_E_RECIPE, "%s: mean has %u values and std %u", map->where,
                            (unsigned)means, (unsigned)stds);
-    d->plane_count = means > stds ? means : stds;
+    d->channels = means > stds ? means : stds;
     return result;
 }
 

@@ -24,7 +24,7 @@ static void print_part(vkd__text *t, const char *indent, const vkd__part *p) {
     print_fields(t, indent, p->fields, p->field_count, p->config);
 }
 
-static void print_planes(vkd__text *t, const char *key, const float *v, uint32_t count) {
+static void print_channels(vkd__text *t, const char *key, const float *v, uint32_t count) {
     vkd__text_add(t, "  %s: [", key);
     const vkd__field field = {.name = key, .type = VKD__FIELD_F32};
     for (uint32_t i = 0; i < count; i++) {
@@ -79,8 +79,8 @@ char *vkd_recipe_print(const vkd_recipe *r) {
     print_fields(&t, "", fields.fields, fields.count, &r->options);
     vkd__text_add(&t, "data:\n  format: %s\n", r->data.part.name);
     print_part(&t, "  ", &r->data.part);
-    print_planes(&t, "mean", r->data.mean, r->data.plane_count);
-    print_planes(&t, "std", r->data.std, r->data.plane_count);
+    print_channels(&t, "mean", r->data.mean, r->data.channels);
+    print_channels(&t, "std", r->data.std, r->data.channels);
     vkd__text_add(&t, "models:\n");
     for (uint32_t i = 0; i < r->model_count; i++) {
         const vkd__recipe_model *m = &r->models[i];

@@ -73,11 +73,11 @@ static vkd_result write_recipe(vkd__session *s) {
 
 static vkd_result set_normalisation(vkd__session *s) {
     const vkd__recipe_data *d = &s->recipe->data;
-    if (d->plane_count > 1 && d->plane_count != s->data->channels)
+    if (d->channels > 1 && d->channels != s->data->channels)
         return vkd__fail(s->ctx, VKD_E_RECIPE,
-                         "data: mean and std have %u values, samples %u planes",
-                         (unsigned)d->plane_count, (unsigned)s->data->channels);
-    s->batch = (vkd_batch_desc){.scale = 1.0f / 255.0f, .channels = d->plane_count};
+                         "data: mean and std have %u values, samples %u channels",
+                         (unsigned)d->channels, (unsigned)s->data->channels);
+    s->batch = (vkd_batch_desc){.scale = 1.0f / 255.0f, .channels = d->channels};
     memcpy(s->batch.mean, d->mean, sizeof s->batch.mean);
     memcpy(s->batch.std, d->std, sizeof s->batch.std);
     return VKD_OK;

@@ -366,8 +366,8 @@ VKD_API vkd_tensor vkd_stop_gradient(vkd_graph *g, vkd_tensor x);
 VKD_API vkd_tensor vkd_l2_normalize(vkd_graph *g, vkd_tensor x, float eps);
 
 /* A batch out of a data set that lies on the device as bytes: data (N, ...) u8, indices (B) i32,
- * out (B, ...) f32 = (byte * scale - mean[c]) / std[c], where c runs over `channels` equal parts
- * of a sample (planes). */
+ * out (B, ...) f32 = (byte * scale - mean[c]) / std[c], where c is the number of the element in its
+ * sample modulo `channels`: images are channels last, (N, H, W, C). */
 typedef struct vkd_batch_desc {
     float scale;       /* default 1/255 */
     uint32_t channels; /* default 1; at most 4 */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* batch: samples of a data set that lies on the device as bytes, as normalised floats:
  *
- *   y[b,e] = (data[indices[b],e] * scale - mean[c]) / std[c],  c = e / (sample / channels)
+ *   y[b,e] = (data[indices[b],e] * scale - mean[c]) / std[c],  c = e mod channels
  *
  * zeros for an index outside the data set. A data set beyond the device's largest binding is read
  * in windows of samples: one launch each, which writes the samples of its window. */
@@ -34,7 +34,7 @@ static bool infer(vkd_graph *g, vkd__node *n) {
     const uint64_t sample = vkd_shape_count(shape) / shape.dim[0];
     if (p->channels > 4 || sample % p->channels)
         return vkd__graph_fail(g, n, VKD_E_ARGUMENT,
-                               "samples of %llu bytes do not have %u equal channels (at most 4)",
+                               "samples of %llu bytes are not pixels of %u channels (at most 4)",
                                (unsigned long long)sample, p->channels);
     shape.dim[0] = indices.dim[0];
     vkd__node_out(g, n, 0, VKD_F32, shape);
@@ -56,12 +56,11 @@ static bool lower_window(vkd__lower *l, const vkd__node *n, uint64_t first, uint
     vkd__bind(launch, n->in[1], VKD__READ);
     vkd__bind(launch, n->out[0], VKD__WRITE);
     vkd__spec(launch, 10, sample % 4 == 0);
-    vkd__spec(launch, 11, d->channels == 1);
+    vkd__spec(launch, 11, d->channels);
     if (sample % 4 == 0) vkd__grid(l, launch, count / sample);
     const struct vkd_batch_params p = {
         .count = (uint32_t)count,
         .sample_size = (uint32_t)sample,
-        .plane = (uint32_t)sample / d->channels,
         .V = vkd_tensor_shape(l->g, n->in[0]).dim[0],
         .first = (uint32_t)first,
         .rows = (uint32_t)rows,
@@ -100,12 +99,11 @@ static bool lower(vkd__lower *l, const vkd__node *n) {
 static void reference(const vkd__ref *r) {
     const vkd_batch_desc *p = r->node->params;
     const uint64_t sample = vkd_shape_count(r->in[0].tensor->shape) / r->in[0].tensor->shape.dim[0];
-    const uint64_t plane = sample / p->channels;
     for (uint32_t b = 0; b < r->in[1].tensor->shape.dim[0]; b++) {
         const double index = r->in[1].v[b];
         const bool inside = index >= 0 && index < r->in[0].tensor->shape.dim[0];
         for (uint64_t e = 0; e < sample; e++) {
-            const uint64_t c = e / plane;
+            const uint64_t c = e % p->channels;
             double v = 0;
             if (inside)
                 v = (r->in[0].v[(uint64_t)index * sample + e] * (double)p->scale -
@@ -117,19 +115,30 @@ static void reference(const vkd__ref *r) {
 }
 
 static void build_case(vkd__case *c) {
+    const vkd_batch_desc two = {.channels = 2, .mean = {0.4f, 0.5f}, .std = {0.2f, 0.3f}};
     const vkd_batch_desc three = {
         .channels = 3, .mean = {0.4f, 0.5f, 0.6f}, .std = {0.2f, 0.3f, 0.25f}};
     const vkd_batch_desc four = {
         .scale = 1, .channels = 4, .mean = {1, 2, 3, 4}, .std = {5, 6, 7, 8}};
-    const vkd_shape shapes[] = {VKD_SHAPE(5, 1), VKD_SHAPE(9, 28, 28), VKD_SHAPE(6, 3, 5, 5),
-                                VKD_SHAPE(7, 3, 4, 4), VKD_SHAPE(4, 4, 3, 3)};
-    const vkd_batch_desc *descs[] = {NULL, NULL, &three, &three, &four};
-    c->what = c->index == 3 ? "indices outside the data" : "channels as planes";
-    const vkd_tensor data = vkd__case_u8(c, shapes[c->index]);
+    const struct {
+        vkd_shape data;
+        const vkd_batch_desc *desc;
+        const char *what;
+    } cases[] = {
+        {VKD_SHAPE(5, 1), NULL, "one byte"},
+        {VKD_SHAPE(9, 28, 28, 1), NULL, "grey"},
+        {VKD_SHAPE(6, 5, 5, 3), &three, "three channels, ragged"},
+        {VKD_SHAPE(7, 4, 6, 3), &three, "indices outside the data"},
+        {VKD_SHAPE(4, 3, 3, 4), &four, "four channels"},
+        {VKD_SHAPE(4, 2, 6, 2), &two, "two channels"},
+        {VKD_SHAPE(4, 3, 3, 2), &two, "two channels, ragged"},
+    };
+    c->what = cases[c->index].what;
+    const vkd_tensor data = vkd__case_u8(c, cases[c->index].data);
     const int32_t past = c->index == 3 ? 3 : 0;
-    const int32_t samples = (int32_t)shapes[c->index].dim[0];
+    const int32_t samples = (int32_t)cases[c->index].data.dim[0];
     const vkd_tensor indices = vkd__case_i32(c, VKD_SHAPE(13), -past, samples + past);
-    vkd__case_output(c, vkd_batch(c->g, data, indices, descs[c->index]));
+    vkd__case_output(c, vkd_batch(c->g, data, indices, cases[c->index].desc));
 }
 
 const vkd_op_def vkd_op_batch = {
@@ -138,7 +147,7 @@ const vkd_op_def vkd_op_batch = {
     .infer = infer,
     .lower = lower,
     .reference = reference,
-    .case_count = 5,
+    .case_count = 7,
     .build_case = build_case,
     .no_difference_test = "bytes and integers have no gradient",
 };

@@ -225,9 +225,10 @@ static void a_folder_is_loaded(void **state) {
     put_all(ctx);
     vkd__dataset d;
     assert_int_equal(load(ctx, "train_count", "1", &d), VKD_OK);
-    assert_int_equal(d.sample.axes, 2);
+    assert_int_equal(d.sample.axes, 3);
     assert_int_equal(d.sample.dim[0], 2);
     assert_int_equal(d.sample.dim[1], 3);
+    assert_int_equal(d.sample.dim[2], 1);
     assert_int_equal(d.channels, 1);
     assert_int_equal(d.classes, 3); /* of all labels, though one sample is used */
     assert_int_equal(d.train.count, 1);
@@ -241,7 +242,7 @@ static void a_folder_is_loaded(void **state) {
     vkd_ctx_destroy(ctx);
 }
 
-static void planes_are_channels(void **state) {
+static void planes_become_channels_last(void **state) {
     (void)state;
     vkd_ctx *ctx = test_ctx();
     put_all(ctx);
@@ -253,7 +254,29 @@ static void planes_are_channels(void **state) {
     assert_int_equal(load(ctx, "test_count", "2", &d), VKD_OK);
     assert_int_equal(d.channels, 3);
     assert_int_equal(d.sample.axes, 3);
+    assert_int_equal(d.sample.dim[0], 1);
+    assert_int_equal(d.sample.dim[1], 2);
+    assert_int_equal(d.sample.dim[2], 3);
     assert_int_equal(d.test.count, 2);
+    assert_memory_equal(d.train.bytes, "024135", 6);    /* of the planes 01, 23, 45 */
+    assert_memory_equal(d.test.bytes + 6, "680791", 6); /* 67, 89, 01 */
+    vkd__dataset_term(ctx, &d);
+    vkd_ctx_destroy(ctx);
+}
+
+static void plain_rows_stay_rows(void **state) {
+    (void)state;
+    vkd_ctx *ctx = test_ctx();
+    put_all(ctx);
+    const bytes rows = join(TEXT("\0\0\10\2\0\0\0\4\0\0\0\3"), TEXT("abcdefghijkl"));
+    put(ctx, names[0], rows);
+    put(ctx, names[2], packed(rows));
+    vkd__dataset d;
+    assert_int_equal(load(ctx, "classes", "0", &d), VKD_OK);
+    assert_int_equal(d.sample.axes, 1);
+    assert_int_equal(d.sample.dim[0], 3);
+    assert_int_equal(d.channels, 1);
+    assert_memory_equal(d.train.bytes, "abcdefghijkl", 12);
     vkd__dataset_term(ctx, &d);
     vkd_ctx_destroy(ctx);
 }
@@ -339,7 +362,7 @@ static void fashion_mnist_is_what_it_should_be(void **state) {
     assert_int_equal(d.train.count, 60000);
     assert_int_equal(d.test.count, 10000);
     assert_int_equal(d.classes, 10);
-    assert_int_equal(d.sample.dim[0] * d.sample.dim[1], 784);
+    assert_int_equal((int)vkd_shape_count(d.sample), 784);
     uint64_t sum = 0;
     for (size_t i = 0; i < (size_t)d.train.count * 784; i++)
         sum += d.train.bytes[i];
@@ -360,7 +383,8 @@ int main(void) {
         cmocka_unit_test(every_beginning_of_a_file_is_refused),
         cmocka_unit_test(what_is_wrong_with_a_file_is_said),
         cmocka_unit_test(a_folder_is_loaded),
-        cmocka_unit_test(planes_are_channels),
+        cmocka_unit_test(planes_become_channels_last),
+        cmocka_unit_test(plain_rows_stay_rows),
         cmocka_unit_test(files_that_do_not_fit_together_are_refused),
         cmocka_unit_test(missing_files_are_named),
         cmocka_unit_test(fashion_mnist_is_what_it_should_be),

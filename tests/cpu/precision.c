@@ -87,7 +87,7 @@ typedef struct bench {
 
 /* Graphs depend on the sizes of the data set, and steps on its labels. */
 static int32_t labels[3000];
-static const vkd__dataset data = {.sample = {2, {28, 28}},
+static const vkd__dataset data = {.sample = {3, {28, 28, 1}},
                                   .channels = 1,
                                   .classes = 10,
                                   .train = {.count = 3000, .labels = labels},

@@ -227,7 +227,7 @@ static vkd_result walk_phase(walk *w, vkd__session *s, const vkd__phase *p) {
 static vkd_result walk_recipe(walk *w, const char *path) {
     /* Plans ask for a data set's sizes and its labels, not for its images. */
     static int32_t labels[60000];
-    const vkd__dataset data = {.sample = VKD_SHAPE(28, 28),
+    const vkd__dataset data = {.sample = VKD_SHAPE(28, 28, 1),
                                .channels = 1,
                                .classes = 10,
                                .train = {.count = VKD_COUNT(labels), .labels = labels},

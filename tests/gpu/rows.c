@@ -209,10 +209,15 @@ static int32_t choice(int i) {
     return i % 10 == 9 ? -1 : (i * 379) % 1499 % (i < 50 ? 1500 : 40);
 }
 
+/* Ten pixels of three channels. */
+static const vkd_batch_desc pixels = {
+    .channels = 3, .mean = {0.1f, 0.2f, 0.3f}, .std = {0.5f, 1, 2}};
+
 static void check_batch(const float *batch, const uint8_t *bytes) {
     for (int i = 0; i < 3000; i++) {
-        const int32_t sample = choice(i / 30);
-        const float want = sample < 0 ? 0 : (float)bytes[sample * 30 + i % 30] / 255;
+        const int32_t sample = choice(i / 30), c = i % 3;
+        const float value = sample < 0 ? 0 : (float)bytes[sample * 30 + i % 30] / 255;
+        const float want = sample < 0 ? 0 : (value - pixels.mean[c]) / pixels.std[c];
         assert_true(fabsf(batch[i] - want) < 1e-6f);
     }
 }
@@ -224,7 +229,7 @@ static void windows_change_nothing(void **state) {
     const vkd_tensor chosen = vkd_input(t.g, "chosen", VKD_I32, VKD_SHAPE(100));
     const vkd_tensor table = vkd_param(t.g, "net.table", VKD_SHAPE(1000, 10),
                                        &(vkd_init){.kind = VKD_INIT_NORMAL, .value = 1});
-    const vkd_tensor batch = vkd_batch(t.g, data, chosen, NULL);
+    const vkd_tensor batch = vkd_batch(t.g, data, chosen, &pixels);
     const vkd_tensor rows = vkd_gather(t.g, table, chosen);
     vkd_tensor gradient = {0};
     vkd_backward(t.g, vkd_sum(t.g, vkd_mul(t.g, rows, rows), VKD_ALL_AXES, false), &table, 1,
