@@ -7,6 +7,27 @@
 
 #include "base/field.h"
 
+#define VKD__MAX_PAIRS 16
+
+/* What a loss needs. Without VKD__LOSS_TAPS it is a loss on logits and always gets the student's;
+ * with it, it is a loss on features and gets those instead. */
+enum {
+    VKD__LOSS_TEACHER = 1, /* the teacher's logits */
+    VKD__LOSS_LABELS = 2,
+    VKD__LOSS_TAU = 4,
+    VKD__LOSS_TAPS = 8,    /* pairs of features; it may have adapters */
+    VKD__LOSS_INDICES = 16 /* which samples these are */
+};
+#define VKD__LOSS_NEEDS_TEACHER (VKD__LOSS_TEACHER | VKD__LOSS_TAPS)
+
+/* What the student has at one of its taps, and what the teacher has at the one that it is compared
+ * with: rows (N, D) or maps (N, H, W, C), in f32 or, in a mixed graph, 16 bits. */
+typedef struct vkd__tap_pair {
+    const char *student_name, *teacher_name; /* of the taps */
+    vkd_tensor student;
+    vkd_tensor teacher; /* no gradient flows into it */
+} vkd__tap_pair;
+
 /* What a loss may ask for; absent tensors are {0}. */
 typedef struct vkd__loss_io {
     vkd_tensor student; /* (N, V) logits */
@@ -14,22 +35,69 @@ typedef struct vkd__loss_io {
     vkd_tensor labels;  /* (N) i32 */
     vkd_tensor tau; /* () temperature, for losses with VKD__LOSS_TAU: a setting, so that it can turn
                        while training runs */
+    const vkd__tap_pair *pairs; /* VKD__LOSS_TAPS: at least one */
+    uint32_t pair_count;
+    /* What the loss trains beside the student (a regressor, an embedding) are parameters of the
+     * student's group whose names begin with this and a dot: "<group>.adapter.<name of the loss in
+     * its stage>". They take part in optimiser and gradient norm; checkpoints hold them, model
+     * files and parameter counts leave them out. So are states, whose names begin alike. */
+    const char *adapters;
+    vkd_tensor indices; /* (N) i32: numbers of the samples in the training split */
+    uint32_t samples;   /* of the training split */
+    uint32_t classes;   /* of the data set */
 } vkd__loss_io;
 
-enum {
-    VKD__LOSS_TEACHER = 1,
-    VKD__LOSS_LABELS = 2,
-    VKD__LOSS_TAU = 4
-}; /* what it needs besides the student */
+/* ---- References ---- */
+
+typedef struct vkd__loss_ref_pair {
+    vkd_shape student_shape, teacher_shape; /* with N first */
+    const double *student, *teacher;
+    double *dstudent; /* out, zeros at first */
+} vkd__loss_ref_pair;
+
+typedef struct vkd__loss_ref_adapter {
+    const char *name; /* without the prefix and its dot: "0.weight" */
+    vkd_shape shape;
+    const double *value;
+    double *gradient; /* out, zeros at first; NULL: a state */
+} vkd__loss_ref_adapter;
 
 typedef struct vkd__loss_ref {
-    uint32_t N, V;
+    uint32_t N, V;                   /* V: classes */
     const double *student, *teacher; /* (N, V) */
     const int32_t *labels;           /* (N) */
     double tau;
-    double loss;      /* out */
-    double *dstudent; /* out (N, V) */
+    const vkd__loss_ref_pair *pairs; /* of a loss on features, as the rest of these */
+    uint32_t pair_count;
+    const vkd__loss_ref_adapter *adapters; /* what the loss has made, in that order */
+    uint32_t adapter_count;
+    const int32_t *indices; /* (N) */
+    uint32_t samples;
+    uint32_t seed; /* of the graph; random numbers follow from it and the step */
+    int32_t step;
+    double loss;      /* out, 0 at first */
+    double *dstudent; /* out (N, V), zeros at first */
 } vkd__loss_ref;
+
+/* The adapter of that name, which must be there. */
+const vkd__loss_ref_adapter *vkd__loss_ref_find(const vkd__loss_ref *r, const char *name);
+
+/* A configuration and shapes, N first, that a loss on features takes: what the standard tests and
+ * `selftest` run. */
+#define VKD__CASE_PAIRS 3
+typedef struct vkd__loss_case {
+    const char *set[4][2]; /* keys and values of the configuration; NULL ends */
+    uint32_t pair_count;
+    vkd_shape student[VKD__CASE_PAIRS], teacher[VKD__CASE_PAIRS];
+} vkd__loss_case;
+#define VKD__ROWS(n, d)                                                                            \
+    {                                                                                              \
+        2, {n, d}                                                                                  \
+    }
+#define VKD__MAPS(n, h, w, c)                                                                      \
+    {                                                                                              \
+        4, {n, h, w, c}                                                                            \
+    }
 
 typedef struct vkd__loss_def {
     const char *name;
@@ -47,6 +115,11 @@ typedef struct vkd__loss_def {
     vkd_tensor (*fused)(vkd_graph *g, const vkd__loss_io *io, const void *config);
     /* Value and gradient in double precision, plain loops, written from the formula. */
     void (*reference)(vkd__loss_ref *r, const void *config);
+    /* Losses on features: why the two cannot be compared, or NULL where they can. Shapes have N
+     * first, which is the same. The words follow "cannot compare A (...) with B (...): ". */
+    const char *(*misfit)(vkd_shape student, vkd_shape teacher, const void *config);
+    const vkd__loss_case *cases; /* losses on features */
+    size_t case_count;
 } vkd__loss_def;
 
 #define VKD_LOSS(name) extern const vkd__loss_def vkd_loss_##name;
@@ -59,5 +132,28 @@ const vkd__loss_def *vkd__loss_find(const char *name);
 
 /* For references: log sum_v exp(x[v] / tau). */
 double vkd__loss_log_sum_exp(const double *x, uint32_t V, double tau);
+
+/* Rows (N, D) of features of any shape: all of a sample in one row. */
+vkd_tensor vkd__loss_rows(vkd_graph *g, vkd_tensor features);
+
+/* ---- A loss by itself: for the command `loss`, selftest and the tests ---- */
+
+typedef struct vkd__loss_shapes {
+    uint32_t N, V; /* V: classes */
+    uint32_t pair_count;
+    vkd_shape student[VKD__MAX_PAIRS], teacher[VKD__MAX_PAIRS];
+} vkd__loss_shapes;
+
+/* The group of all that a loss by itself is differentiated by. */
+#define VKD__LOSS_ALONE "alone"
+
+/* Makes store tensors of those shapes and the loss of them, fused or composed. Parameters are
+ * "alone.student", or "alone.student.<pair>", and the adapters behind "alone.adapter.<loss>";
+ * states "teacher", or "teacher.<pair>", "labels", "indices"; settings "tau" as given and "weight",
+ * which is 1: the loss is multiplied with it. Indices count 4 N samples. */
+vkd_tensor vkd__loss_alone(vkd_graph *g, const vkd__loss_def *def, const void *config,
+                           const vkd__loss_shapes *shapes, float tau, bool fused);
+/* The name behind "alone.adapter.<loss>.", or NULL where it is no adapter. */
+const char *vkd__loss_alone_adapter(const vkd__loss_def *def, const char *name);
 
 #endif

@@ -25,3 +25,18 @@ double vkd__loss_log_sum_exp(const double *x, uint32_t V, double tau) {
         z += exp((x[v] - most) / tau);
     return most / tau + log(z);
 }
+
+const vkd__loss_ref_adapter *vkd__loss_ref_find(const vkd__loss_ref *r, const char *name) {
+    uint32_t i = 0;
+    while (i < r->adapter_count && strcmp(r->adapters[i].name, name) != 0)
+        i++;
+    VKD_ASSERT(i < r->adapter_count);
+    return &r->adapters[i];
+}
+
+vkd_tensor vkd__loss_rows(vkd_graph *g, vkd_tensor features) {
+    const vkd_shape shape = vkd_tensor_shape(g, features);
+    if (shape.axes == 2 || !shape.axes) return features;
+    const uint32_t rest = (uint32_t)(vkd_shape_count(shape) / shape.dim[0]);
+    return vkd_reshape(g, features, VKD_SHAPE(shape.dim[0], rest));
+}

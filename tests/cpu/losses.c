@@ -11,6 +11,7 @@
 #include "check/check.h"
 #include "ops/op.h"
 
+#include "../golden/features.h"
 #include "../golden/losses.h"
 
 static double *numbers(size_t count) {
@@ -21,51 +22,87 @@ static double *numbers(size_t count) {
 
 /* ---- The formula is right ---- */
 
+static bool on_logits(const vkd__loss_def *def) {
+    return !(def->needs & VKD__LOSS_TAPS);
+}
+
+static void check_differences(loss_problem *p) {
+    double *dx = numbers(p->count), *scratch = numbers(p->count);
+    loss_problem_reference(p, dx);
+    for (size_t i = 0; i < p->count; i++) {
+        const double at = p->x[i], step = 1e-5;
+        p->x[i] = at + step;
+        const double up = loss_problem_reference(p, scratch);
+        p->x[i] = at - step;
+        const double down = loss_problem_reference(p, scratch);
+        p->x[i] = at;
+        const double want = (up - down) / (2 * step);
+        loss_same(p, "difference", &dx[i], &want, 1, 1e-8);
+    }
+    free(dx);
+    free(scratch);
+}
+
 static void every_reference_agrees_with_central_differences(void **state) {
     (void)state;
     for (size_t l = 0; l < vkd__loss_count; l++) {
+        const vkd__loss_def *d = vkd__losses[l];
         loss_problem p;
-        loss_problem_init(&p, vkd__losses[l]->name, 3, 7, 3);
-        p.labels[1] = -1;
-        double *ds = numbers(21), *scratch = numbers(21);
-        loss_problem_reference(&p, ds);
-        for (size_t i = 0; i < 21; i++) {
-            const double at = p.student[i], step = 1e-5;
-            p.student[i] = at + step;
-            const double up = loss_problem_reference(&p, scratch);
-            p.student[i] = at - step;
-            const double down = loss_problem_reference(&p, scratch);
-            p.student[i] = at;
-            const double want = (up - down) / (2 * step);
-            loss_same(&p, "difference", &ds[i], &want, 1, 1e-8);
+        for (size_t i = 0; i < d->case_count; i++) {
+            loss_problem_init_case(&p, d, &d->cases[i], 2);
+            check_differences(&p);
+            loss_problem_term(&p);
         }
-        free(ds);
-        free(scratch);
+        if (!on_logits(d)) continue;
+        loss_problem_init(&p, d->name, 3, 7, 3);
+        p.labels[1] = -1;
+        check_differences(&p);
         loss_problem_term(&p);
     }
+}
+
+static void golden_logits(size_t i, loss_problem *p) {
+    const size_t N = golden_losses[i].N, V = golden_losses[i].V;
+    loss_problem_init(p, golden_losses[i].loss, golden_losses[i].N, golden_losses[i].V, 1);
+    for (size_t k = 0; k < 4 && golden_losses[i].set[k][0]; k++)
+        loss_problem_set(p, golden_losses[i].set[k][0], golden_losses[i].set[k][1]);
+    memcpy(p->student, golden_losses[i].student, N * V * sizeof(double));
+    memcpy(p->teacher, golden_losses[i].teacher, N * V * sizeof(double));
+    memcpy(p->labels, golden_losses[i].labels, N * sizeof *p->labels);
+}
+
+static void golden_feature(size_t i, loss_problem *p) {
+    const vkd__loss_def *d = vkd__loss_find(golden_features[i].loss);
+    assert_non_null(d);
+    loss_problem_init_case(p, d, &golden_features[i].shapes, 1);
+    assert_int_equal(p->count, golden_features[i].count);
+    memcpy(p->x, golden_features[i].x, p->count * sizeof(double));
+    for (size_t k = 0; k < golden_features[i].teacher_count; k++)
+        p->teacher[k] = golden_features[i].teacher[k];
+}
+
+static void check_golden(loss_problem *p, double value, const double *gradient, bool *seen) {
+    double *dx = numbers(p->count);
+    const double loss = loss_problem_reference(p, dx);
+    loss_same(p, "loss", &loss, &value, 1, 1e-12);
+    loss_same(p, "gradient", dx, gradient, p->count, 1e-12);
+    for (size_t l = 0; l < vkd__loss_count; l++)
+        seen[l] |= vkd__losses[l] == p->def;
+    free(dx);
+    loss_problem_term(p);
 }
 
 static void every_reference_gives_the_numbers_of_pytorch(void **state) {
     (void)state;
     bool seen[64] = {false};
+    loss_problem p;
     for (size_t i = 0; i < VKD_COUNT(golden_losses); i++) {
-        const uint32_t N = golden_losses[i].N, V = golden_losses[i].V;
-        const size_t count = (size_t)N * V;
-        loss_problem p;
-        loss_problem_init(&p, golden_losses[i].loss, N, V, 1);
-        for (size_t k = 0; k < 4 && golden_losses[i].set[k][0]; k++)
-            loss_problem_set(&p, golden_losses[i].set[k][0], golden_losses[i].set[k][1]);
-        memcpy(p.student, golden_losses[i].student, count * sizeof(double));
-        memcpy(p.teacher, golden_losses[i].teacher, count * sizeof(double));
-        memcpy(p.labels, golden_losses[i].labels, N * sizeof *p.labels);
-        double *ds = numbers(count);
-        const double loss = loss_problem_reference(&p, ds);
-        loss_same(&p, "loss", &loss, &golden_losses[i].value, 1, 1e-12);
-        loss_same(&p, "gradient", ds, golden_losses[i].gradient, count, 1e-12);
-        for (size_t l = 0; l < vkd__loss_count; l++)
-            seen[l] |= vkd__losses[l] == p.def;
-        free(ds);
-        loss_problem_term(&p);
+        golden_logits(i, &p);
+        check_golden(&p, golden_losses[i].value, golden_losses[i].gradient, seen);
+    }
+    for (size_t i = 0; i < VKD_COUNT(golden_features); i++) {
+        golden_feature(i, &p);
+        check_golden(&p, golden_features[i].value, golden_features[i].gradient, seen);
     }
     for (size_t l = 0; l < vkd__loss_count; l++)
         if (!seen[l]) fail_msg("no golden number for %s", vkd__losses[l]->name);
@@ -138,7 +175,7 @@ static void hot_kl_tends_to_half_the_squared_difference(void **state) {
 /* ---- Both forms mean the same ---- */
 
 static void check_forms(loss_problem *p, bool composed) {
-    const size_t count = (size_t)p->N * p->V;
+    const size_t count = p->count;
     double *want = numbers(count), *got = numbers(count);
     const double loss = loss_problem_reference(p, want);
     for (loss_form form = composed ? LOSS_COMPOSED : LOSS_FUSED; form <= LOSS_FUSED; form++) {
@@ -158,14 +195,21 @@ static void check_forms(loss_problem *p, bool composed) {
 static void composed_and_fused_agree_with_the_reference(void **state) {
     (void)state;
     static const uint32_t sizes[][2] = {{1, 2}, {3, 3}, {4, 10}, {2, 33}, {2, 129}};
-    for (size_t l = 0; l < vkd__loss_count; l++)
-        for (size_t i = 0; i < VKD_COUNT(sizes); i++) {
-            loss_problem p;
-            loss_problem_init(&p, vkd__losses[l]->name, sizes[i][0], sizes[i][1], 4);
+    for (size_t l = 0; l < vkd__loss_count; l++) {
+        const vkd__loss_def *d = vkd__losses[l];
+        loss_problem p;
+        for (size_t i = 0; i < d->case_count; i++) {
+            loss_problem_init_case(&p, d, &d->cases[i], 2);
+            check_forms(&p, true);
+            loss_problem_term(&p);
+        }
+        for (size_t i = 0; on_logits(d) && i < VKD_COUNT(sizes); i++) {
+            loss_problem_init(&p, d->name, sizes[i][0], sizes[i][1], 4);
             if (sizes[i][0] > 2) p.labels[1] = -1;
             check_forms(&p, true);
             loss_problem_term(&p);
         }
+    }
 }
 
 static void every_configuration_agrees_with_the_reference(void **state) {
@@ -175,6 +219,12 @@ static void every_configuration_agrees_with_the_reference(void **state) {
         loss_problem_init(&p, golden_losses[i].loss, 3, 5, 3);
         for (size_t k = 0; k < 4 && golden_losses[i].set[k][0]; k++)
             loss_problem_set(&p, golden_losses[i].set[k][0], golden_losses[i].set[k][1]);
+        check_forms(&p, true);
+        loss_problem_term(&p);
+    }
+    for (size_t i = 0; i < VKD_COUNT(golden_features); i++) {
+        loss_problem p;
+        golden_feature(i, &p);
         check_forms(&p, true);
         loss_problem_term(&p);
     }
@@ -199,6 +249,7 @@ static void every_fused_op_agrees_with_central_differences(void **state) {
 static void no_divergence_is_negative_and_gradients_sum_to_zero(void **state) {
     (void)state;
     for (size_t l = 0; l < vkd__loss_count; l++) {
+        if (!on_logits(vkd__losses[l])) continue;
         loss_problem p;
         loss_problem_init(&p, vkd__losses[l]->name, 6, 11, 6);
         double ds[66];
@@ -297,7 +348,7 @@ static void a_masked_class_is_as_if_it_were_not_there(void **state) {
 static void masks_never_make_nan_or_infinity(void **state) {
     (void)state;
     for (size_t l = 0; l < vkd__loss_count; l++) {
-        if (!vkd__losses[l]->fused) continue;
+        if (!vkd__losses[l]->fused || !on_logits(vkd__losses[l])) continue;
         loss_problem p;
         loss_problem_init(&p, vkd__losses[l]->name, 4, 5, 3);
         for (size_t v = 0; v < 5; v++) {
