@@ -29,31 +29,35 @@ typedef struct item {
     const char *name, *summary, *paper, *formula;
     const vkd__field *fields;
     size_t field_count;
+    const char *compares; /* of a loss: "logits", "features" or "labels" */
 } item;
 
 static item loss_at(size_t i) {
     const vkd__loss_def *d = vkd__losses[i];
-    return (item){d->name, d->summary, d->paper, d->formula, d->fields, d->field_count};
+    const char *compares = d->needs & VKD__LOSS_TAPS      ? "features"
+                           : d->needs & VKD__LOSS_TEACHER ? "logits"
+                                                          : "labels";
+    return (item){d->name, d->summary, d->paper, d->formula, d->fields, d->field_count, compares};
 }
 static item op_at(size_t i) {
     return (item){.name = vkd__ops[i]->name, .summary = vkd__ops[i]->summary};
 }
 static item model_at(size_t i) {
     const vkd__model_def *d = vkd__models[i];
-    return (item){d->name, d->summary, d->paper, NULL, d->fields, d->field_count};
+    return (item){d->name, d->summary, d->paper, NULL, d->fields, d->field_count, NULL};
 }
 static item dataset_at(size_t i) {
     const vkd__dataset_def *d = vkd__datasets[i];
-    return (item){d->name, d->summary, NULL, NULL, d->fields, d->field_count};
+    return (item){d->name, d->summary, NULL, NULL, d->fields, d->field_count, NULL};
 }
 
 static item optimiser_at(size_t i) {
     const vkd__optimiser_def *d = vkd__optimisers[i];
-    return (item){d->name, d->summary, d->paper, NULL, d->fields, d->field_count};
+    return (item){d->name, d->summary, d->paper, NULL, d->fields, d->field_count, NULL};
 }
 static item schedule_at(size_t i) {
     const vkd__schedule_def *d = vkd__schedules[i];
-    return (item){d->name, d->summary, NULL, d->formula, d->fields, d->field_count};
+    return (item){d->name, d->summary, NULL, d->formula, d->fields, d->field_count, NULL};
 }
 
 static const char *range_text(const vkd__field *f, char *text, size_t size) {
@@ -69,6 +73,9 @@ static void print_item(const item *it) {
     printf("%s\n    %s\n", it->name, it->summary ? it->summary : "");
     if (it->formula) printf("    %s\n", it->formula);
     if (it->paper) printf("    %s\n", it->paper);
+    if (it->compares && !strcmp(it->compares, "features"))
+        printf("    compares features: a recipe says which, taps: [NAME] or taps: [{student: NAME, "
+               "teacher: NAME}]\n");
     for (size_t i = 0; i < it->field_count; i++) {
         char range[64];
         const vkd__field *f = &it->fields[i];
@@ -86,8 +93,9 @@ static json_t *item_json(const item *it) {
             fields, json_pack("{s:s, s:s*, s:s, s:s}", "name", f->name, "default", f->preset,
                               "range", range_text(f, range, sizeof range), "help", f->help));
     }
-    return json_pack("{s:s, s:s*, s:s*, s:s*, s:o}", "name", it->name, "summary", it->summary,
-                     "paper", it->paper, "formula", it->formula, "fields", fields);
+    return json_pack("{s:s, s:s*, s:s*, s:s*, s:s*, s:o}", "name", it->name, "summary", it->summary,
+                     "paper", it->paper, "formula", it->formula, "compares", it->compares, "fields",
+                     fields);
 }
 
 static vkd_result run(vkd_ctx *ctx, int count, char **words) {

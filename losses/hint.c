@@ -9,8 +9,8 @@
  * Romero et al., arXiv:1412.6550 (FitNets), eq. 3 and section 2.2: r is a convolution without
  * padding, whose kernel of (student's map - teacher's map + 1) makes the maps equal, with the
  * nonlinearity that the teacher's layer has. Where the student's map is the smaller one r is that
- * convolution's transpose. `mean` is how later work states the loss; N E / 2N times smaller, it
- * wants a weight of about 100 (Tian et al., arXiv:1910.10699). */
+ * convolution's transpose. `mean` is how later work states the loss; E/2 times smaller, it wants a
+ * weight of about 100 (Tian et al., arXiv:1910.10699). */
 #include <math.h>
 #include <stdio.h>
 
@@ -42,7 +42,8 @@ static const vkd__field fields[] = {
      .offset = offsetof(config, reduction),
      .preset = "half_sum",
      .words = "half_sum|mean",
-     .help = "half the sum over a sample's elements, or the mean over them; both mean over samples"},
+     .help =
+         "half the sum over a sample's elements, or the mean over them; both mean over samples"},
 };
 
 static uint32_t choice(const config *c, vkd_shape student) {
@@ -233,7 +234,8 @@ static void reference(vkd__loss_ref *r, const void *cfg) {
                 const double gap = (off ? 0 : z) - p->teacher[n * T + k];
                 r->loss += scale * gap * gap;
                 if (!off)
-                    send_back(&g, 2 * scale * gap, p->student + n * S, y, x, o, p->dstudent + n * S);
+                    send_back(&g, 2 * scale * gap, p->student + n * S, y, x, o,
+                              p->dstudent + n * S);
             }
     }
 }
@@ -257,8 +259,9 @@ const vkd__loss_def vkd_loss_hint = {
     .name = "hint",
     .summary = "hints: the student's features, through a regressor, near the teacher's",
     .paper = "Romero et al., arXiv:1412.6550",
-    .formula = "mean over samples of half the sum (or mean) over elements of (r(s) - t)^2; sum over "
-               "taps",
+    .formula =
+        "mean over samples of half the sum (or mean) over elements of (r(s) - t)^2; sum over "
+        "taps",
     .needs = VKD__LOSS_TAPS,
     .config_size = sizeof(config),
     .fields = fields,

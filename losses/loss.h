@@ -92,11 +92,15 @@ typedef struct vkd__loss_case {
 } vkd__loss_case;
 #define VKD__ROWS(n, d)                                                                            \
     {                                                                                              \
-        2, {n, d}                                                                                  \
+        2, {                                                                                       \
+            n, d                                                                                   \
+        }                                                                                          \
     }
 #define VKD__MAPS(n, h, w, c)                                                                      \
     {                                                                                              \
-        4, {n, h, w, c}                                                                            \
+        4, {                                                                                       \
+            n, h, w, c                                                                             \
+        }                                                                                          \
     }
 
 typedef struct vkd__loss_def {
@@ -116,7 +120,7 @@ typedef struct vkd__loss_def {
     /* Value and gradient in double precision, plain loops, written from the formula. */
     void (*reference)(vkd__loss_ref *r, const void *config);
     /* Losses on features: why the two cannot be compared, or NULL where they can. Shapes have N
-     * first, which is the same. The words follow "cannot compare A (...) with B (...): ". */
+     * first. The words follow "cannot compare A (...) with B (...): ". NULL: any two can. */
     const char *(*misfit)(vkd_shape student, vkd_shape teacher, const void *config);
     const vkd__loss_case *cases; /* losses on features */
     size_t case_count;
@@ -132,6 +136,11 @@ const vkd__loss_def *vkd__loss_find(const char *name);
 
 /* For references: log sum_v exp(x[v] / tau). */
 double vkd__loss_log_sum_exp(const double *x, uint32_t V, double tau);
+
+/* VKD_E_SHAPE with names and shapes of both, behind `where`, if the loss cannot compare them. */
+vkd_result vkd__loss_check_pair(vkd_ctx *ctx, const vkd__loss_def *def, const void *config,
+                                const char *where, const char *student_name, vkd_shape student,
+                                const char *teacher_name, vkd_shape teacher);
 
 /* Rows (N, D) of features of any shape: all of a sample in one row. */
 vkd_tensor vkd__loss_rows(vkd_graph *g, vkd_tensor features);

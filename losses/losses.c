@@ -26,6 +26,30 @@ double vkd__loss_log_sum_exp(const double *x, uint32_t V, double tau) {
     return most / tau + log(z);
 }
 
+/* "(64, 14, 14, 8)" */
+static void add_shape(vkd__text *t, vkd_shape shape) {
+    for (uint32_t i = 0; i < shape.axes; i++)
+        vkd__text_add(t, "%s%u", i ? ", " : "(", (unsigned)shape.dim[i]);
+    vkd__text_add(t, ")");
+}
+
+vkd_result vkd__loss_check_pair(vkd_ctx *ctx, const vkd__loss_def *def, const void *config,
+                                const char *where, const char *student_name, vkd_shape student,
+                                const char *teacher_name, vkd_shape teacher) {
+    const char *why = def->misfit ? def->misfit(student, teacher, config) : NULL;
+    if (student.dim[0] != teacher.dim[0]) why = "they are not of the same number of samples";
+    if (!why) return VKD_OK;
+    vkd__text t = {.ctx = ctx};
+    vkd__text_add(&t, "%s: cannot compare %s ", where, student_name);
+    add_shape(&t, student);
+    vkd__text_add(&t, " with %s ", teacher_name);
+    add_shape(&t, teacher);
+    const vkd_result r =
+        t.failed ? VKD_E_MEMORY : vkd__fail(ctx, VKD_E_SHAPE, "%.600s: %s", t.text, why);
+    vkd__text_term(&t);
+    return r;
+}
+
 const vkd__loss_ref_adapter *vkd__loss_ref_find(const vkd__loss_ref *r, const char *name) {
     uint32_t i = 0;
     while (i < r->adapter_count && strcmp(r->adapters[i].name, name) != 0)

@@ -12,6 +12,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "train/model_file.h"
 #include "train/session.h"
 
 /* Index of the first largest. */
@@ -146,7 +147,8 @@ static uint64_t parameters_of(const vkd_store *store, const char *group) {
     uint64_t count = 0;
     for (uint32_t i = 0; i < vkd_store_count(store); i++) {
         const vkd_store_info info = vkd_store_at(store, i);
-        if (info.parameter && !strncmp(info.name, group, length) && info.name[length] == '.')
+        if (info.parameter && !strncmp(info.name, group, length) && info.name[length] == '.' &&
+            !vkd__is_adapter(info.name + length + 1))
             count += vkd_shape_count(info.shape);
     }
     return count;

@@ -3,7 +3,7 @@
  *
  *   x = normalise(data.train[indices])
  *   student = model(x), teacher = frozen model(x) or cached logits[indices]
- *   loss = sum_i weight_i * loss_i(student, teacher, labels[indices])
+ *   loss = sum_i weight_i * loss_i(student, teacher, labels[indices]), logits or taps of both
  *   gradient of the student's group, guard, optimiser
  *
  * With mixed precision the training graph computes in 16 bits, teacher and student alike;
@@ -28,20 +28,21 @@ static vkd_tensor images(vkd_graph *g, const vkd__session *s, const char *split,
     return vkd_batch(g, vkd_state(g, split, VKD_U8, shape), indices, &s->batch);
 }
 
+/* Returns the logits; the other taps are in io. */
 static vkd_tensor forward(vkd_graph *g, const vkd__session *s, const vkd__recipe_model *m,
-                          const char *group, vkd_tensor x, bool training) {
-    vkd__model_io io = {
+                          const char *group, vkd_tensor x, bool training, vkd__model_io *io) {
+    *io = (vkd__model_io){
         .group = group, .input = x, .classes = s->data->classes, .training = training};
-    m->def->build(g, &io, m->part.config);
-    return vkd__tap_find(&io, "logits");
+    m->def->build(g, io, m->part.config);
+    return vkd__tap_find(io, "logits");
 }
 
 static vkd_tensor teacher_logits(vkd_graph *g, const vkd__session *s, const vkd__phase *p,
-                                 vkd_tensor indices, vkd_tensor x) {
+                                 vkd_tensor indices, vkd_tensor x, vkd__model_io *io) {
     if (p->teacher == VKD__NONE) return (vkd_tensor){0};
     const vkd__recipe_model *m = &s->recipe->models[p->teacher];
     if (p->stage->options.teacher_logits == VKD__LOGITS_LIVE)
-        return forward(g, s, m, m->name, x, false);
+        return forward(g, s, m, m->name, x, false, io);
     char name[128];
     vkd__cache_name(m, name, sizeof name);
     const vkd_tensor table =
@@ -53,32 +54,11 @@ static vkd_tensor plus(vkd_graph *g, vkd_tensor sum, vkd_tensor part) {
     return sum.id ? vkd_add(g, sum, part) : part;
 }
 
-/* Returns the loss. *scaled is what gradients are taken of: scale times the loss, with the scale in
- * the weights, which are there before the losses are: so that these give their gradients in the
- * pass that gives their values. Without a scale it is the loss. */
-static vkd_tensor weighted_sum(vkd_graph *g, const vkd__phase *p, vkd__loss_io io, vkd_tensor scale,
-                               vkd_tensor *scaled) {
-    vkd_tensor total = {0};
-    char name[128];
-    for (uint32_t i = 0; i < p->term_count; i++) {
-        const vkd__term *t = &p->terms[i];
-        if (t->def->needs & VKD__LOSS_TAU) {
-            snprintf(name, sizeof name, "tau.%s", t->name);
-            io.tau = vkd_setting(g, name, t->tau);
-        }
-        snprintf(name, sizeof name, "weight.%s", t->name);
-        const vkd_tensor weight = vkd_setting(g, name, t->weight);
-        const vkd_tensor factor = scale.id ? vkd_mul(g, weight, scale) : weight;
-        const vkd_tensor value =
-            t->def->fused ? t->def->fused(g, &io, t->config) : t->def->build(g, &io, t->config);
-        snprintf(name, sizeof name, "loss.%s", t->name);
-        vkd_output(g, name, value);
-        total = plus(g, total, vkd_mul(g, value, weight));
-        if (scale.id) *scaled = plus(g, *scaled, vkd_mul(g, value, factor));
-    }
-    if (!scale.id) *scaled = total;
-    return total;
-}
+/* What losses are computed from. */
+typedef struct sides {
+    vkd__model_io student, teacher; /* the teacher's without taps where its logits are cached */
+    vkd__loss_io io;
+} sides;
 
 static bool wants_labels(const vkd__phase *p) {
     for (uint32_t i = 0; i < p->term_count; i++)
@@ -86,9 +66,67 @@ static bool wants_labels(const vkd__phase *p) {
     return false;
 }
 
-/* The graph, or the reason why not, which is the graph's first mistake. */
-static vkd_result finish(vkd_graph *g, vkd_graph **out) {
-    const vkd_result r = vkd_graph_status(g);
+static void build_sides(vkd_graph *g, const vkd__session *s, const vkd__phase *p, sides *out) {
+    const uint32_t batch = p->stage->options.batch;
+    const vkd_tensor indices = vkd_input(g, "indices", VKD_I32, VKD_SHAPE(batch));
+    const vkd_tensor x = images(g, s, "data.train", s->data->train.count, indices);
+    *out = (sides){0};
+    out->io = (vkd__loss_io){.student = forward(g, s, p->model, p->group, x, true, &out->student),
+                             .teacher = teacher_logits(g, s, p, indices, x, &out->teacher),
+                             .indices = indices,
+                             .samples = s->data->train.count,
+                             .classes = s->data->classes};
+    if (wants_labels(p)) out->io.labels = vkd_input(g, "labels", VKD_I32, VKD_SHAPE(batch));
+}
+
+static vkd_result build_term(vkd_graph *g, const vkd__session *s, const vkd__phase *p,
+                             const vkd__term *t, const sides *in, vkd_tensor *out) {
+    char adapters[192], name[128];
+    vkd__tap_pair pairs[VKD__MAX_PAIRS];
+    vkd__loss_io io = in->io;
+    snprintf(adapters, sizeof adapters, "%s.adapter.%s", p->group, t->name);
+    io.adapters = adapters;
+    io.pairs = pairs;
+    io.pair_count = t->tap_count;
+    if (t->def->needs & VKD__LOSS_TAU) {
+        snprintf(name, sizeof name, "tau.%s", t->name);
+        io.tau = vkd_setting(g, name, t->tau);
+    }
+    const vkd_result r = vkd__taps_find(s, p, t, g, &in->student, &in->teacher, pairs);
+    if (!r)
+        *out = t->def->fused ? t->def->fused(g, &io, t->config) : t->def->build(g, &io, t->config);
+    return r;
+}
+
+/* *scaled is what gradients are taken of: scale times the loss, with the scale in the weights,
+ * which are there before the losses are: so that these give their gradients in the pass that gives
+ * their values. Without a scale it is the loss. */
+static vkd_result weighted_sum(vkd_graph *g, const vkd__session *s, const vkd__phase *p,
+                               const sides *in, vkd_tensor scale, vkd_tensor *loss,
+                               vkd_tensor *scaled) {
+    vkd_tensor total = {0};
+    char name[128];
+    for (uint32_t i = 0; i < p->term_count; i++) {
+        const vkd__term *t = &p->terms[i];
+        snprintf(name, sizeof name, "weight.%s", t->name);
+        const vkd_tensor weight = vkd_setting(g, name, t->weight);
+        const vkd_tensor factor = scale.id ? vkd_mul(g, weight, scale) : weight;
+        vkd_tensor value = {0};
+        const vkd_result r = build_term(g, s, p, t, in, &value);
+        if (r) return r;
+        snprintf(name, sizeof name, "loss.%s", t->name);
+        vkd_output(g, name, value);
+        total = plus(g, total, vkd_mul(g, value, weight));
+        if (scale.id) *scaled = plus(g, *scaled, vkd_mul(g, value, factor));
+    }
+    if (!scale.id) *scaled = total;
+    *loss = vkd_name(g, total, "loss");
+    return VKD_OK;
+}
+
+/* The graph, or the reason why not: r, or the graph's first mistake. */
+static vkd_result finish(vkd_graph *g, vkd_result r, vkd_graph **out) {
+    if (!r) r = vkd_graph_status(g);
     if (r)
         vkd_graph_destroy(g);
     else
@@ -96,28 +134,43 @@ static vkd_result finish(vkd_graph *g, vkd_graph **out) {
     return r;
 }
 
-vkd_result vkd__graph_train(const vkd__session *s, const vkd__phase *p, vkd_graph **out) {
-    *out = NULL;
+static vkd_graph_desc training_desc(const vkd__session *s, const vkd__phase *p) {
     static const vkd_dtype types[] = {[VKD__PRECISION_F32] = VKD_F32,
                                       [VKD__PRECISION_MIXED] = VKD_F16,
                                       [VKD__PRECISION_MIXED_BF16] = VKD_BF16};
+    return (vkd_graph_desc){
+        .name = p->group, .seed = s->seed, .compute = types[s->recipe->options.precision]};
+}
+
+vkd_result vkd__graph_declare(const vkd__session *s, const vkd__phase *p) {
+    vkd_graph *g = NULL;
+    const vkd_graph_desc desc = training_desc(s, p);
+    vkd_result r = vkd_graph_create(s->ctx, s->store, &desc, &g);
+    if (r) return r;
+    vkd_tensor loss = {0}, scaled = {0};
+    sides in;
+    build_sides(g, s, p, &in);
+    r = weighted_sum(g, s, p, &in, (vkd_tensor){0}, &loss, &scaled);
+    if (!r) r = vkd_graph_status(g);
+    vkd_graph_destroy(g);
+    return r;
+}
+
+vkd_result vkd__graph_train(const vkd__session *s, const vkd__phase *p, vkd_graph **out) {
+    *out = NULL;
     const vkd__recipe_options *options = &s->recipe->options;
     vkd_graph *g = NULL;
-    const vkd_graph_desc desc = {
-        .name = p->group, .seed = s->seed, .compute = types[options->precision]};
-    const vkd_result r = vkd_graph_create(s->ctx, s->store, &desc, &g);
+    const vkd_graph_desc desc = training_desc(s, p);
+    vkd_result r = vkd_graph_create(s->ctx, s->store, &desc, &g);
     if (r) return r;
-    const uint32_t batch = p->stage->options.batch;
-    const vkd_tensor indices = vkd_input(g, "indices", VKD_I32, VKD_SHAPE(batch));
-    const vkd_tensor x = images(g, s, "data.train", s->data->train.count, indices);
-    vkd__loss_io io = {.student = forward(g, s, p->model, p->group, x, true),
-                       .teacher = teacher_logits(g, s, p, indices, x)};
-    if (wants_labels(p)) io.labels = vkd_input(g, "labels", VKD_I32, VKD_SHAPE(batch));
+    sides in;
+    build_sides(g, s, p, &in);
 
     /* bf16 has the range of f32 and needs no loss scale. */
-    vkd_tensor scale = {0}, scaled = {0};
+    vkd_tensor scale = {0}, scaled = {0}, loss = {0};
     if (desc.compute == VKD_F16) scale = vkd_loss_scale(g, p->group, options->loss_scale);
-    const vkd_tensor loss = vkd_name(g, weighted_sum(g, p, io, scale, &scaled), "loss");
+    r = weighted_sum(g, s, p, &in, scale, &loss, &scaled);
+    if (r) return finish(g, r, out);
     const vkd_tensor gradient = vkd_gradient(g, scaled, p->group);
     const vkd__optimiser_base *base = p->stage->optimiser_part.config;
     const vkd_tensor guard = scale.id ? vkd_guard_scaled(g, p->group, gradient, loss, base->clip,
@@ -128,7 +181,7 @@ vkd_result vkd__graph_train(const vkd__session *s, const vkd__phase *p, vkd_grap
     vkd_output(g, "loss", loss);
     vkd_output(g, "guard", guard);
     if (scale.id) vkd_output(g, "loss_scale", scale);
-    return finish(g, out);
+    return finish(g, VKD_OK, out);
 }
 
 vkd_result vkd__graph_infer(const vkd__session *s, const vkd__recipe_model *m, const char *group,
@@ -142,6 +195,7 @@ vkd_result vkd__graph_infer(const vkd__session *s, const vkd__recipe_model *m, c
     if (r) return r;
     const vkd_tensor indices = vkd_input(g, "indices", VKD_I32, VKD_SHAPE(batch));
     const vkd_tensor x = images(g, s, split, count, indices);
-    vkd_output(g, "logits", forward(g, s, m, group, x, false));
-    return finish(g, out);
+    vkd__model_io io;
+    vkd_output(g, "logits", forward(g, s, m, group, x, false, &io));
+    return finish(g, VKD_OK, out);
 }

@@ -9,12 +9,16 @@
 #include "train/model_file.h"
 #include "train/session.h"
 
+bool vkd__is_adapter(const char *rest) {
+    return !strncmp(rest, "adapter.", sizeof "adapter." - 1);
+}
+
 static bool in_group(const vkd_store_info *info, const char *group, const char **rest) {
     const size_t length = strlen(group);
     if (!info->parameter || strncmp(info->name, group, length) != 0 || info->name[length] != '.')
         return false;
     *rest = info->name + length + 1;
-    return true;
+    return !vkd__is_adapter(*rest);
 }
 
 static size_t bytes_of(const vkd_store_info *info) {

@@ -20,6 +20,9 @@ typedef struct vkd__saved_model {
     vkd_batch_desc batch; /* how bytes become the input */
 } vkd__saved_model;
 
+/* Whether a parameter, named without its group, is what a loss trains beside the model: no part of
+ * model files and of parameter counts. */
+bool vkd__is_adapter(const char *rest);
 /* Reads the metadata. Errors: VKD_E_FILE, VKD_E_FORMAT: not such a file, or damaged. */
 vkd_result vkd__saved_model_open(vkd_ctx *ctx, const char *path, vkd__saved_model *out);
 void vkd__saved_model_term(vkd_ctx *ctx, vkd__saved_model *m);

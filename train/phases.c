@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Stages into phases. A control has the stage's losses that need no teacher; their weights are
  * scaled so that the sum of all weights stays what it is in the stage, because a control that
- * learned with a tenth of the step would lose for that reason alone. */
+ * learned with a tenth of the step would lose for that reason alone. Losses on features do not
+ * count there: their weights say what units their features have. */
 #include <string.h>
 
 #include "train/session.h"
@@ -17,6 +18,8 @@ static const vkd__field *option(const vkd__part *part, const char *name, vkd__fi
 static vkd__term term_of(const vkd__recipe_loss *l) {
     vkd__term t = {
         .name = l->name, .def = l->def, .config = l->part.config, .weight = l->weight, .tau = 1};
+    t.taps = l->taps;
+    t.tap_count = l->tap_count;
     const vkd__field *tau = option(&l->part, "tau", VKD__FIELD_F32);
     if (tau) memcpy(&t.tau, (const char *)l->part.config + tau->offset, sizeof t.tau);
     const vkd__field *squared = option(&l->part, "t_squared", VKD__FIELD_BOOL);
@@ -40,8 +43,8 @@ static vkd_result collect_terms(vkd__session *s, vkd__phase *p) {
     float all = 0, kept = 0;
     for (uint32_t i = 0; i < stage->loss_count; i++) {
         const vkd__recipe_loss *l = &stage->losses[i];
-        all += l->weight;
-        if (p->control && (l->def->needs & VKD__LOSS_TEACHER)) continue;
+        if (!(l->def->needs & VKD__LOSS_TAPS)) all += l->weight;
+        if (p->control && (l->def->needs & VKD__LOSS_NEEDS_TEACHER)) continue;
         if (p->term_count == VKD__MAX_TERMS)
             return vkd__fail(s->ctx, VKD_E_RECIPE, "stage '%s' has more than %d losses",
                              stage->name, VKD__MAX_TERMS);

@@ -29,11 +29,18 @@ typedef struct vkd__recipe_model {
     const char *load; /* a safetensors file that holds it, or NULL */
 } vkd__recipe_model;
 
+/* The taps that a loss compares, one of each model. */
+typedef struct vkd__tap_names {
+    const char *student, *teacher;
+} vkd__tap_names;
+
 typedef struct vkd__recipe_loss {
     const char *name; /* in metrics and --set: the loss's own unless the recipe gives one */
     const vkd__loss_def *def;
     vkd__part part;
     float weight;
+    vkd__tap_names *taps; /* of a loss on features, at most VKD__MAX_PAIRS */
+    uint32_t tap_count;
 } vkd__recipe_loss;
 
 enum { VKD__LOGITS_CACHED, VKD__LOGITS_LIVE };

@@ -2,17 +2,21 @@
 /* A recipe as text, every default written out. Reading it back gives the same recipe. */
 #include "train/recipe.h"
 
+/* Single quotes take everything as it is but themselves, which are doubled. */
+static void print_text(vkd__text *t, const char *text) {
+    vkd__text_add(t, "'");
+    for (const char *c = text; *c; c++)
+        vkd__text_add(t, "%s%c", *c == '\'' ? "'" : "", *c);
+    vkd__text_add(t, "'\n");
+}
+
 static void print_fields(vkd__text *t, const char *indent, const vkd__field *fields, size_t count,
                          const void *config) {
     for (size_t i = 0; i < count; i++) {
         vkd__text_add(t, "%s%s: ", indent, fields[i].name);
         const bool quoted = fields[i].type == VKD__FIELD_TEXT;
         if (quoted) {
-            /* Single quotes take everything as it is but themselves, which are doubled. */
-            vkd__text_add(t, "'");
-            for (const char *c = (const char *)config + fields[i].offset; *c; c++)
-                vkd__text_add(t, "%s%c", *c == '\'' ? "'" : "", *c);
-            vkd__text_add(t, "'\n");
+            print_text(t, (const char *)config + fields[i].offset);
         } else {
             vkd__fields_get(&fields[i], config, t);
             vkd__text_add(t, "\n");
@@ -50,6 +54,13 @@ static void print_stage(vkd__text *t, const vkd_recipe *r, const vkd__recipe_sta
         vkd__text_add(t, "      - loss: %s\n        name: %s\n", l->part.name, l->name);
         print_f32(t, "        ", "weight", l->weight);
         print_part(t, "        ", &l->part);
+        if (l->tap_count) vkd__text_add(t, "        taps:\n");
+        for (uint32_t k = 0; k < l->tap_count; k++) {
+            vkd__text_add(t, "          - student: ");
+            print_text(t, l->taps[k].student);
+            vkd__text_add(t, "            teacher: ");
+            print_text(t, l->taps[k].teacher);
+        }
     }
     vkd__text_add(t, "    optimiser:\n      name: %s\n", s->optimiser_part.name);
     print_part(t, "      ", &s->optimiser_part);

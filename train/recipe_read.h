@@ -43,6 +43,10 @@ uint32_t vkd__tree_count(const vkd__tree *list);
 vkd_result vkd__read_name(vkd__reader *r, const vkd__tree *node, const char *what,
                           const char *name);
 
+/* The key `taps` of a loss: there for one on features, and for no other. `what` names the loss. */
+vkd_result vkd__read_taps(vkd__reader *r, const vkd__tree *map, const char *what,
+                          vkd__recipe_loss *loss);
+
 vkd_result vkd__read_stages(vkd__reader *r, const vkd__tree *root);
 vkd_result vkd__read_data(vkd__reader *r, const vkd__tree *root);
 vkd_result vkd__read_models(vkd__reader *r, const vkd__tree *root);

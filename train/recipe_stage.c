@@ -44,7 +44,9 @@ static const vkd__field stage_fields[] = {
      .offset = offsetof(vkd__stage_options, teacher_logits),
      .preset = "cached",
      .words = "cached|live",
-     .help = "cached: computed once for the whole split; live: in every step"},
+     .help =
+         "cached: computed once for the whole split; live: in every step, as losses on features "
+         "need and then the default"},
     {.name = "omit_classes",
      .type = VKD__FIELD_U32S,
      .offset = offsetof(vkd__stage_options, omit_classes),
@@ -61,7 +63,7 @@ vkd__table vkd__stage_fields(void) {
 /* Each of the next three reads a map whose one word names a definition of a register. */
 
 static vkd_result read_loss(vkd__reader *r, const vkd__tree *map, vkd__recipe_loss *out) {
-    static const char *const keys[] = {"loss", "name", "weight", NULL};
+    static const char *const keys[] = {"loss", "name", "weight", "taps", NULL};
     const char *name = NULL;
     if (map->kind != VKD__TREE_MAP)
         return vkd__fail(r->ctx, VKD_E_RECIPE, "%s: a loss must be a map, such as {loss: ce}",
@@ -81,8 +83,9 @@ static vkd_result read_loss(vkd__reader *r, const vkd__tree *map, vkd__recipe_lo
     }
     const char *what = vkd__arena_format(r->arena, "loss '%s'", name);
     if (!what) return VKD_E_MEMORY;
-    return vkd__read_part(r, map, what, keys, name, out->def->fields, out->def->field_count,
-                          out->def->config_size, &out->part);
+    result = vkd__read_part(r, map, what, keys, name, out->def->fields, out->def->field_count,
+                            out->def->config_size, &out->part);
+    return result ? result : vkd__read_taps(r, map, what, out);
 }
 
 static vkd_result read_optimiser(vkd__reader *r, const vkd__tree *map, vkd__recipe_stage *s) {
@@ -167,11 +170,26 @@ static vkd_result read_losses(vkd__reader *r, const vkd__tree *map, vkd__recipe_
                 return vkd__fail(r->ctx, VKD_E_RECIPE,
                                  "%s: two losses of stage '%s' are called '%s'; give one a 'name'",
                                  l->where, s->name, loss->name);
-        if ((loss->def->needs & VKD__LOSS_TEACHER) && s->teacher == VKD__NONE)
+        if ((loss->def->needs & VKD__LOSS_NEEDS_TEACHER) && s->teacher == VKD__NONE)
             return vkd__fail(r->ctx, VKD_E_RECIPE,
                              "%s: the loss '%s' needs a teacher, and stage '%s' names none",
                              l->where, loss->name, s->name);
         s->loss_count++;
+    }
+    return VKD_OK;
+}
+
+/* Only logits are cached; features are made in every step. */
+static vkd_result choose_logits(vkd__reader *r, const vkd__tree *map, vkd__recipe_stage *s) {
+    const vkd__tree *asked = vkd__tree_find(map, "teacher_logits");
+    for (uint32_t i = 0; i < s->loss_count; i++) {
+        if (!(s->losses[i].def->needs & VKD__LOSS_TAPS)) continue;
+        if (asked && s->options.teacher_logits == VKD__LOGITS_CACHED)
+            return vkd__fail(r->ctx, VKD_E_RECIPE,
+                             "%s: the loss '%s' compares features, which are not cached; leave "
+                             "teacher_logits out, or make it live",
+                             asked->where, s->losses[i].name);
+        s->options.teacher_logits = VKD__LOGITS_LIVE;
     }
     return VKD_OK;
 }
@@ -230,6 +248,7 @@ static vkd_result read_stage(vkd__reader *r, const vkd__tree *map, vkd__recipe_s
     if (!result) result = find_model(r, map, "train", train, &s->model);
     if (!result && *teacher) result = find_model(r, map, "teacher", teacher, &s->teacher);
     if (!result) result = read_losses(r, map, s);
+    if (!result) result = choose_logits(r, map, s);
     if (!result) result = read_optimiser(r, map, s);
     if (!result) result = read_schedule(r, map, s);
     if (!result && !s->options.epochs == !s->options.steps)

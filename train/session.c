@@ -95,6 +95,19 @@ static vkd_result declare(vkd__session *s, const vkd__recipe_model *m, const cha
     return r;
 }
 
+/* A group is laid out when its model is declared: by then it must have the adapters of all stages
+ * that train it. */
+static vkd_result declare_adapters(vkd__session *s) {
+    vkd_result r = VKD_OK;
+    for (uint32_t i = 0; i < s->phase_count && !r; i++)
+        for (uint32_t k = 0; k < s->phases[i].term_count && !r; k++)
+            if (s->phases[i].terms[k].def->needs & VKD__LOSS_TAPS) {
+                r = vkd__graph_declare(s, &s->phases[i]);
+                break;
+            }
+    return r;
+}
+
 static vkd_result write_data(vkd__session *s) {
     const size_t sample = (size_t)vkd_shape_count(s->data->sample);
     vkd_result r = vkd_store_write(s->store, "data.train", s->data->train.bytes,
@@ -124,6 +137,7 @@ static vkd_result load_models(vkd__session *s) {
 
 static vkd_result fill_store(vkd__session *s) {
     vkd_result r = vkd_store_create(s->ctx, &s->store);
+    if (!r) r = declare_adapters(s);
     for (uint32_t i = 0; i < s->recipe->model_count && !r; i++) {
         const vkd__recipe_model *m = &s->recipe->models[i];
         r = declare(s, m, m->name, "data.train", s->data->train.count);
@@ -186,6 +200,7 @@ vkd_result vkd__session_sketch(vkd_ctx *ctx, const vkd_recipe *recipe, const vkd
     vkd_result r = set_normalisation(s);
     if (!r) r = vkd__phases_create(s);
     if (!r) r = vkd_store_create(ctx, &s->store);
+    if (!r) r = declare_adapters(s);
     if (r) {
         vkd__session_destroy(s);
         return r;

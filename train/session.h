@@ -5,6 +5,7 @@
  *   run.c         public: seeds, aggregation
  *   session.c     phases, models, folder
  *   graphs.c      the training and the evaluation graph
+ *   taps.c        the features that losses compare
  *   loop.c        steps in flight, logging, the guard
  *   infer.c       a model's logits for a whole split
  *   evaluate.c    the figures of the table
@@ -26,6 +27,8 @@ typedef struct vkd__term {
     const char *name;
     const vkd__loss_def *def;
     const void *config;
+    const vkd__tap_names *taps; /* of a loss on features */
+    uint32_t tap_count;
     float weight;
     float tau;      /* start value, for losses with VKD__LOSS_TAU */
     bool t_squared; /* the loss multiplies by tau^2 */
@@ -103,11 +106,20 @@ uint32_t vkd__stage_samples(const vkd__session *s, const vkd__recipe_stage *stag
 /* Inputs "indices" (B) i32, "labels" (B) i32 where a loss wants them, "lr", "weight.<term>",
  * "tau.<term>"; outputs "loss", "loss.<term>", "guard" (2). */
 vkd_result vkd__graph_train(const vkd__session *s, const vkd__phase *p, vkd_graph **out);
+/* Makes the adapters of a phase's losses: of a group that is not laid out yet. */
+vkd_result vkd__graph_declare(const vkd__session *s, const vkd__phase *p);
 /* Input "indices" (B) i32 into a split ("data.train" or "data.test"); output "logits" (B, V). */
 vkd_result vkd__graph_infer(const vkd__session *s, const vkd__recipe_model *m, const char *group,
                             const char *split, uint32_t count, uint32_t batch, vkd_graph **out);
 /* The store tensor that holds a teacher's logits for the training split, (N, V). */
 void vkd__cache_name(const vkd__recipe_model *teacher, char *out, size_t size);
+
+/* ---- taps.c ---- */
+/* The features that a term compares, out of what both models have; tap_count pairs. Errors:
+ * VKD_E_RECIPE: there is no such tap, VKD_E_SHAPE: the loss cannot compare the two. */
+vkd_result vkd__taps_find(const vkd__session *s, const vkd__phase *p, const vkd__term *t,
+                          vkd_graph *g, const vkd__model_io *student, const vkd__model_io *teacher,
+                          vkd__tap_pair *out);
 
 /* ---- infer.c ---- */
 typedef struct vkd__infer {

@@ -162,9 +162,11 @@ static vkd_result list_folder(vkd_ctx *ctx) {
 /* What `vkdistill plan` does. */
 static vkd_result sketch_of_a_run(vkd_ctx *ctx) {
     static const char text[] =
-        "name: r\ndata: {format: idx}\nmodels: {m: {arch: mlp, hidden: [3]}}\n"
+        "name: r\ndata: {format: idx}\n"
+        "models: {m: {arch: mlp, hidden: [3]}, n: {arch: mlp, hidden: [2]}}\n"
         "stages: [{name: s, train: m, losses: [{loss: ce}], optimiser: {name: sgd}, epochs: 1,"
-        " batch: 2}]\n";
+        " batch: 2}, {train: n, teacher: m, losses: [{loss: hint, taps: [fc0]}],"
+        " optimiser: {name: sgd}, epochs: 1, batch: 2}]\n";
     char dir[96];
     const char *const sets[] = {dir};
     snprintf(dir, sizeof dir, "data.dir=%s", folder);
@@ -176,7 +178,7 @@ static vkd_result sketch_of_a_run(vkd_ctx *ctx) {
     vkd_result r = vkd_recipe_parse(ctx, "r.yaml", text, sizeof text - 1, sets, 1, &recipe);
     if (!r) r = recipe->data.def->load(ctx, recipe->data.part.config, &data);
     if (!r) r = vkd__session_sketch(ctx, recipe, &data, &s);
-    if (!r) r = vkd__graph_train(s, &s->phases[0], &g);
+    if (!r) r = vkd__graph_train(s, &s->phases[1], &g);
     if (!r) r = vkd_plan_create(g, vkd_profile_find("cpu"), &plan);
     vkd_plan_destroy(plan);
     vkd_graph_destroy(g);
@@ -195,7 +197,8 @@ static vkd_result recipe_parse_and_print(vkd_ctx *ctx) {
         "- {name: one, train: t, epochs: 1, losses: [{loss: ce}], optimiser: {name: adamw, lr: "
         "1},\n"
         "   schedule: {name: cosine}}\n"
-        "- {name: two, train: s, teacher: t, epochs: 1, losses: [{loss: kd_kl}],\n"
+        "- {name: two, train: s, teacher: t, epochs: 1, losses: [{loss: kd_kl},\n"
+        "   {loss: hint, taps: [fc0, {student: fc0, teacher: fc1}]}],\n"
         "   optimiser: {name: sgd, lr: 1}, schedule: {name: constant}}\n";
     const char *set = "stages.two.losses.kd_kl.tau=8";
     vkd_recipe *recipe;

@@ -166,40 +166,71 @@ static vkd_result walk_products(walk *w) {
 
 typedef struct loss_form {
     const vkd__loss_def *def;
-    uint32_t N, V;
+    vkd__loss_shapes shapes;
+    const vkd__loss_case *example; /* NULL: of a loss on logits */
     bool fused;
 } loss_form;
+
+static vkd_result configure(vkd_ctx *ctx, const loss_form *l, void *config) {
+    const vkd__loss_def *d = l->def;
+    vkd_result r = VKD_OK;
+    vkd__fields_init(d->fields, d->field_count, config);
+    for (size_t i = 0; l->example && i < VKD_COUNT(l->example->set) && !r; i++)
+        if (l->example->set[i][0])
+            r = vkd__fields_set(ctx, d->fields, d->field_count, config, d->name,
+                                l->example->set[i][0], l->example->set[i][1]);
+    return r;
+}
 
 static vkd_result build_loss(vkd_graph *g, const void *what) {
     const loss_form *l = what;
     max_align_t config[8];
     if (l->def->config_size > sizeof config)
         return vkd__fail(g->ctx, VKD_E_ARGUMENT, "the options of '%s' are too long", l->def->name);
-    vkd__fields_init(l->def->fields, l->def->field_count, config);
-    const vkd_shape shape = VKD_SHAPE(l->N, l->V);
-    vkd__loss_io io = {.student = vkd_param(g, "net.logits", shape, NULL)};
-    if (l->def->needs & VKD__LOSS_TEACHER) io.teacher = vkd_input(g, "teacher", VKD_F32, shape);
-    if (l->def->needs & VKD__LOSS_LABELS)
-        io.labels = vkd_input(g, "labels", VKD_I32, VKD_SHAPE(l->N));
-    if (l->def->needs & VKD__LOSS_TAU) io.tau = vkd_setting(g, "tau", 2);
-    const vkd_tensor loss =
-        l->fused ? l->def->fused(g, &io, config) : l->def->build(g, &io, config);
-    vkd_tensor gradient = {0};
-    vkd_backward(g, loss, &io.student, 1, &gradient);
+    const vkd_result r = configure(g->ctx, l, config);
+    if (r) return r;
+    const vkd_tensor loss = vkd__loss_alone(g, l->def, config, &l->shapes, 2, l->fused);
+    const uint32_t count = vkd_store_count(g->store);
     watch(g, "out", 0, loss);
-    watch(g, "gradient", 0, gradient);
+    for (uint32_t i = 0; i < count; i++) {
+        const vkd_store_info info = vkd_store_at(g->store, i);
+        if (!info.parameter) continue;
+        const vkd_tensor of = vkd_param(g, info.name, info.shape, NULL);
+        vkd_tensor gradient = {0};
+        vkd_backward(g, loss, &of, 1, &gradient);
+        watch(g, "gradient", i, gradient);
+    }
     return vkd_graph_status(g);
+}
+
+static vkd_result walk_form(walk *w, loss_form l) {
+    vkd_result r = VKD_OK;
+    for (uint32_t fused = 0; !r && fused <= (l.def->fused != NULL); fused++) {
+        l.fused = fused;
+        r = walk_graph(w, build_loss, &l);
+    }
+    return r;
 }
 
 static vkd_result walk_losses(walk *w) {
     static const uint32_t sizes[][2] = {
         {128, 10}, {64, 67}, {64, 1000}, {2048, 4096}, {512, 50257}};
     vkd_result r = VKD_OK;
-    for (size_t l = 0; l < vkd__loss_count; l++)
-        for (size_t i = 0; i < VKD_COUNT(sizes); i++)
-            for (uint32_t fused = 0; !r && fused <= (vkd__losses[l]->fused != NULL); fused++)
-                r = walk_graph(w, build_loss,
-                               &(loss_form){vkd__losses[l], sizes[i][0], sizes[i][1], fused});
+    for (size_t l = 0; l < vkd__loss_count; l++) {
+        const vkd__loss_def *d = vkd__losses[l];
+        for (size_t i = 0; !(d->needs & VKD__LOSS_TAPS) && i < VKD_COUNT(sizes) && !r; i++)
+            r = walk_form(w, (loss_form){.def = d, .shapes = {.N = sizes[i][0], .V = sizes[i][1]}});
+        for (size_t i = 0; i < d->case_count && !r; i++) {
+            const vkd__loss_case *c = &d->cases[i];
+            loss_form f = {.def = d, .example = c};
+            f.shapes.N = c->student[0].dim[0];
+            f.shapes.V = 10;
+            f.shapes.pair_count = c->pair_count;
+            memcpy(f.shapes.student, c->student, sizeof c->student);
+            memcpy(f.shapes.teacher, c->teacher, sizeof c->teacher);
+            r = walk_form(w, f);
+        }
+    }
     return r;
 }
 

@@ -11,7 +11,9 @@
 #include <sys/wait.h>
 
 #include "data/safetensors.h"
+#include "losses/loss.h"
 
+#include "../golden/features.h"
 #include "../golden/losses.h"
 
 typedef struct fixture {
@@ -273,11 +275,11 @@ static void close_to(double got, double want, double largest) {
         fail_msg("%.9g, should be %.9g", got, want);
 }
 
-static void check_gradient(const fixture *f, const double *want, size_t count) {
+static void check_gradient(const fixture *f, const char *name, const double *want, size_t count) {
     vkd__st_file *file = NULL;
     if (vkd__st_open(f->ctx, toy_path(&f->t, "gradient"), &file))
         fail_msg("%s", vkd_ctx_error(f->ctx));
-    const vkd__st_tensor *t = vkd__st_find(file, "student");
+    const vkd__st_tensor *t = vkd__st_find(file, name);
     assert_non_null(t);
     assert_int_equal(t->bytes, count * sizeof(float));
     double largest = 0;
@@ -311,7 +313,7 @@ static void a_loss_and_its_gradient_are_those_of_pytorch(void **state) {
                          golden_losses[i].set[k][0], golden_losses[i].set[k][1]);
         json_t *all = ask_json(*state, arguments);
         close_to(number(all, "value"), golden_losses[i].value, fabs(golden_losses[i].value));
-        check_gradient(*state, golden_losses[i].gradient, 8);
+        check_gradient(*state, "student", golden_losses[i].gradient, 8);
         json_decref(all);
         count++;
     }
@@ -319,6 +321,36 @@ static void a_loss_and_its_gradient_are_those_of_pytorch(void **state) {
     json_t *all = ask_json(*state, "loss kd_kl --in @/two --set tau=4 --json --composed");
     close_to(number(all, "value"), 1.951505569, 2);
     json_decref(all);
+}
+
+/* One pair of rows and a regressor, whose gradients come out under the names that it went in by. */
+static void a_loss_on_features_is_that_of_pytorch(void **state) {
+    const fixture *f = *state;
+    static const char *const names[] = {"student", "adapter.0.bias", "adapter.0.weight", "teacher"};
+    const vkd_shape shapes[] = {VKD_SHAPE(3, 5), VKD_SHAPE(8), VKD_SHAPE(8, 5), VKD_SHAPE(3, 8)};
+    enum { BEFORE_TEACHER = 15 + 8 + 40, ALL = BEFORE_TEACHER + 24 };
+    assert_string_equal(golden_features[0].loss, "hint");
+    assert_int_equal(golden_features[0].count, BEFORE_TEACHER);
+    assert_int_equal(golden_features[0].teacher_count, ALL - BEFORE_TEACHER);
+    float values[ALL], *at = values;
+    for (size_t k = 0; k < ALL; k++)
+        values[k] = (float)(k < BEFORE_TEACHER ? golden_features[0].x[k]
+                                               : golden_features[0].teacher[k - BEFORE_TEACHER]);
+    vkd__st_tensor tensors[4];
+    for (size_t k = 0; k < 4; k++) {
+        const size_t count = (size_t)vkd_shape_count(shapes[k]);
+        tensors[k] = (vkd__st_tensor){names[k], VKD_F32, shapes[k], at, count * sizeof *at};
+        at += count;
+    }
+    write_tensors(f, "features", tensors, 4);
+    json_t *all = ask_json(f, "loss hint --in @/features --grad @/gradient --json");
+    close_to(number(all, "value"), golden_features[0].value, fabs(golden_features[0].value));
+    assert_true(json_is_true(json_object_get(
+        json_object_get(json_object_get(all, "adapters"), "adapter.0.weight"), "given")));
+    json_decref(all);
+    check_gradient(f, "student", golden_features[0].gradient, 15);
+    check_gradient(f, "adapter.0.bias", golden_features[0].gradient + 15, 8);
+    check_gradient(f, "adapter.0.weight", golden_features[0].gradient + 23, 40);
 }
 
 static void eval_finds_the_figures_of_the_run(void **state) {
@@ -461,6 +493,7 @@ int main(void) {
         cmocka_unit_test(what_is_asked_for_as_json_is_json),
         cmocka_unit_test(the_selftest_passes_and_counts),
         cmocka_unit_test(a_loss_and_its_gradient_are_those_of_pytorch),
+        cmocka_unit_test(a_loss_on_features_is_that_of_pytorch),
         cmocka_unit_test(eval_finds_the_figures_of_the_run),
         cmocka_unit_test(infer_answers_as_the_run_did),
         cmocka_unit_test(a_plan_says_what_a_run_would_do),

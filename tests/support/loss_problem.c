@@ -172,8 +172,7 @@ void loss_graph_init_on(loss_graph *lg, const loss_problem *p, loss_form form, v
     *lg = (loss_graph){.ctx = ctx};
     assert_int_equal(vkd_store_create(lg->ctx, &lg->store), VKD_OK);
     assert_int_equal(vkd_graph_create(lg->ctx, lg->store, NULL, &lg->g), VKD_OK);
-    lg->loss =
-        vkd__loss_alone(lg->g, p->def, p->config, &p->shapes, p->tau, form == LOSS_FUSED);
+    lg->loss = vkd__loss_alone(lg->g, p->def, p->config, &p->shapes, p->tau, form == LOSS_FUSED);
     for (uint32_t i = 0; i < p->variable_count; i++)
         lg->variables[i] = vkd_param(lg->g, p->variables[i].name, p->variables[i].shape, NULL);
     vkd_backward(lg->g, lg->loss, lg->variables, p->variable_count, lg->gradients);
@@ -203,9 +202,8 @@ static void give(const sink *to, const char *name, const double *values, const i
     if (!vkd_store_find(to->lg->store, name, &info)) return; /* the loss does not ask for it */
     const size_t count = (size_t)vkd_shape_count(info.shape);
     if (to->host) {
-        const vkd_tensor t = info.parameter
-                                 ? vkd_param(to->lg->g, name, info.shape, NULL)
-                                 : vkd_state(to->lg->g, name, info.dtype, info.shape);
+        const vkd_tensor t = info.parameter ? vkd_param(to->lg->g, name, info.shape, NULL)
+                                            : vkd_state(to->lg->g, name, info.dtype, info.shape);
         for (size_t i = 0; i < count; i++)
             vkd__host_values(to->host, t)[i] = values ? values[i] : whole[i];
         return;
@@ -222,8 +220,7 @@ static void give(const sink *to, const char *name, const double *values, const i
 
 static void give_all(const sink *to, const loss_problem *p) {
     for (uint32_t i = 0; i < p->variable_count + p->state_count; i++)
-        give(to, p->variables[i].name,
-             (i ? p->x : p->student) + p->variables[i].first, NULL);
+        give(to, p->variables[i].name, (i ? p->x : p->student) + p->variables[i].first, NULL);
     give(to, "teacher", p->teacher, NULL);
     const double *teacher = p->teacher;
     for (uint32_t i = 0; i < p->shapes.pair_count; i++) {

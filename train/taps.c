@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The taps that a loss names, found in the models that a graph has built. */
+#include <stdio.h>
+
+#include "train/session.h"
+
+typedef struct side {
+    const vkd__model_io *io;
+    const char *model;
+} side;
+
+static vkd_result no_tap(vkd_ctx *ctx, const char *what, const side *s, const char *name) {
+    const char *names[VKD__MAX_TAPS];
+    vkd__text all = {.ctx = ctx};
+    for (uint32_t i = 0; i < s->io->tap_count; i++) {
+        names[i] = s->io->taps[i].name;
+        vkd__text_add(&all, "%s%s", i ? ", " : "", names[i]);
+    }
+    const char *near = vkd__nearest(name, names, s->io->tap_count);
+    const vkd_result r =
+        all.failed ? VKD_E_MEMORY
+                   : vkd__fail(ctx, VKD_E_RECIPE,
+                               "%s: the model '%s' has no tap '%s'%s%s%s (it has: %.500s)", what,
+                               s->model, name, near ? ", did you mean '" : "", near ? near : "",
+                               near ? "'?" : "", all.text);
+    vkd__text_term(&all);
+    return r;
+}
+
+static vkd_result find(const vkd_graph *g, vkd_ctx *ctx, const char *what, const side *s,
+                       const char *name, vkd_tensor *out) {
+    *out = vkd__tap_find(s->io, name);
+    if (!out->id) return no_tap(ctx, what, s, name);
+    const vkd_shape shape = vkd_tensor_shape(g, *out);
+    const vkd_shape rows = vkd_tensor_shape(g, vkd__tap_find(s->io, "logits"));
+    if (shape.axes > 1 && shape.dim[0] == rows.dim[0]) return VKD_OK;
+    return vkd__fail(ctx, VKD_E_RECIPE,
+                     "%s: the tap '%s' of '%s' does not have one part a sample", what, name,
+                     s->model);
+}
+
+vkd_result vkd__taps_find(const vkd__session *s, const vkd__phase *p, const vkd__term *t,
+                          vkd_graph *g, const vkd__model_io *student, const vkd__model_io *teacher,
+                          vkd__tap_pair *out) {
+    if (!t->tap_count) return VKD_OK;
+    const side sides[] = {{student, p->model->name}, {teacher, s->recipe->models[p->teacher].name}};
+    vkd__text what = {.ctx = s->ctx};
+    vkd__text_add(&what, "stage '%s', loss '%s'", p->stage->name, t->name);
+    vkd_result r = what.failed ? VKD_E_MEMORY : vkd_graph_status(g);
+    for (uint32_t i = 0; i < t->tap_count && !r; i++) {
+        out[i] = (vkd__tap_pair){.student_name = t->taps[i].student,
+                                 .teacher_name = t->taps[i].teacher};
+        r = find(g, s->ctx, what.text, &sides[0], t->taps[i].student, &out[i].student);
+        if (!r) r = find(g, s->ctx, what.text, &sides[1], t->taps[i].teacher, &out[i].teacher);
+        if (!r) out[i].teacher = vkd_stop_gradient(g, out[i].teacher);
+        if (!r) {
+            char names[2][128];
+            snprintf(names[0], sizeof names[0], "'%s' of '%s'", t->taps[i].student, sides[0].model);
+            snprintf(names[1], sizeof names[1], "'%s' of '%s'", t->taps[i].teacher, sides[1].model);
+            r = vkd__loss_check_pair(s->ctx, t->def, t->config, what.text, names[0],
+                                     vkd_tensor_shape(g, out[i].student), names[1],
+                                     vkd_tensor_shape(g, out[i].teacher));
+        }
+    }
+    vkd__text_term(&what);
+    return r;
+}
