@@ -92,7 +92,7 @@ static vkd_result add_phase(planning *p, const vkd__phase *phase) {
     }
     vkd_graph *g = NULL;
     char name[128];
-    snprintf(name, sizeof name, "train %s", phase->group);
+    snprintf(name, sizeof name, "train %s (%s)", phase->group, phase->stage->name);
     if (!r) r = vkd__graph_train(p->s, phase, &g);
     if (!r) r = add(p, g, name, true, phase->steps);
     const uint64_t epochs = phase->steps / phase->epoch_steps;

@@ -23,17 +23,11 @@ static bool ends_with(const char *text, const char *end) {
     return n >= m && !strcmp(text + n - m, end);
 }
 
-static bool belongs_to(const char *name, const char *group) {
-    const size_t length = strlen(group);
-    return !strncmp(name, group, length) && name[length] == '.';
-}
-
-/* Parameters of every model; optimiser and guard of a phase under way, which start as zeros. Data
- * and cached logits are read or computed again, gradients are made anew by each step. */
+/* Parameters of every model; the states of a phase under way. Data and cached logits are read or
+ * computed again, gradients are made anew by each step. */
 static bool is_kept(const vkd__session *s, const vkd_store_info *info) {
     if (info->parameter) return true;
-    return s->step && s->phase < s->phase_count &&
-           belongs_to(info->name, s->phases[s->phase].group) && !ends_with(info->name, ".gradient");
+    return s->step && vkd__states_has(s, info->name) && !ends_with(info->name, ".gradient");
 }
 
 static vkd_result collect(const vkd__session *s, vkd__arena *arena, vkd__st_tensor *tensors,

@@ -214,21 +214,32 @@ static vkd_result shifted_row(table *t, const vkd__phase *p, const vkd__result *
     return r;
 }
 
+/* Of all stages that trained the group. */
+static double seconds_of(const vkd__session *s, const char *group) {
+    double sum = 0;
+    for (uint32_t i = 0; i < s->phase_count; i++)
+        if (!strcmp(s->phases[i].group, group)) sum += s->phases[i].seconds;
+    return sum;
+}
+
+/* The rows of a model, or of a control, whose last phase this is. */
 static vkd_result phase_rows(table *t, const vkd__phase *p) {
     vkd__session *s = t->s;
     const vkd__recipe_stage *stage = p->stage;
+    const uint32_t teacher_model = vkd__phase_teacher(s, p);
     const float *teacher = NULL;
     float *logits = NULL;
-    vkd_result r = stage->teacher == VKD__NONE ? VKD_OK : teacher_test(t, stage->teacher, &teacher);
+    vkd_result r = VKD_OK;
+    if (teacher_model != VKD__NONE) r = teacher_test(t, teacher_model, &teacher);
     if (!r) r = logits_of(s, p->model, p->group, false, &logits);
-    const char *label = stage->teacher == VKD__NONE && !p->control
+    const char *label = teacher_model == VKD__NONE && !p->control
                             ? p->model->name
                             : vkd__arena_format(&s->arena, "%s %s", p->model->name,
                                                 p->control ? "alone" : "distilled");
     if (!r && !label) r = VKD_E_MEMORY;
     if (!r) {
         vkd__result *row = add_row(t, label, p->group, logits, teacher);
-        row->seconds = p->seconds;
+        row->seconds = seconds_of(s, p->group);
         row->shared = p->shared;
         const vkd__u32s *omit = &stage->options.omit_classes;
         if (omit->count) {
@@ -279,7 +290,7 @@ vkd_result vkd__evaluate(vkd__session *s, vkd__result *rows, uint32_t *count) {
     vkd_result r = check_shifts(s);
     if (!r) r = loaded_rows(&t);
     for (uint32_t i = 0; i < s->phase_count && !r; i++)
-        r = phase_rows(&t, &s->phases[i]);
+        if (s->phases[i].last) r = phase_rows(&t, &s->phases[i]);
     for (uint32_t i = 0; i < s->recipe->model_count; i++)
         vkd__free(s->ctx, t.teachers[i]);
     vkd__free(s->ctx, t.teachers);

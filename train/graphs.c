@@ -184,14 +184,20 @@ vkd_result vkd__graph_train(const vkd__session *s, const vkd__phase *p, vkd_grap
     return finish(g, VKD_OK, out);
 }
 
+/* Far from the seeds that --seeds counts through, so that no model of one repetition starts as one
+ * of the next. */
+static uint32_t start_seed(const vkd__session *s, const vkd__recipe_model *m) {
+    return s->seed + m->init_seed * 0x9e3779b9u;
+}
+
 vkd_result vkd__graph_infer(const vkd__session *s, const vkd__recipe_model *m, const char *group,
                             const char *split, uint32_t count, uint32_t batch, vkd_graph **out) {
     *out = NULL;
     vkd_graph *g = NULL;
     char name[128];
     snprintf(name, sizeof name, "%s.logits", group);
-    const vkd_result r =
-        vkd_graph_create(s->ctx, s->store, &(vkd_graph_desc){.name = name, .seed = s->seed}, &g);
+    const vkd_result r = vkd_graph_create(
+        s->ctx, s->store, &(vkd_graph_desc){.name = name, .seed = start_seed(s, m)}, &g);
     if (r) return r;
     const vkd_tensor indices = vkd_input(g, "indices", VKD_I32, VKD_SHAPE(batch));
     const vkd_tensor x = images(g, s, split, count, indices);

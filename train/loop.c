@@ -80,6 +80,7 @@ static void report(loop *l, vkd_progress *out, const char **names, double *value
     const double now = vkd__seconds(), steps = (double)s->sums.steps;
     const double rate = steps / fmax(now - l->row_started, 1e-9);
     *out = (vkd_progress){.phase = l->p->group,
+                          .stage = l->p->stage->name,
                           .phase_index = s->phase,
                           .phase_count = s->phase_count,
                           .seed_index = s->seed_index,
@@ -196,8 +197,8 @@ static vkd_result run_steps(loop *l) {
             r = save(l);
             if (!r)
                 r = vkd__fail(s->ctx, VKD_E_INTERRUPTED,
-                              "stopped after step %llu of '%s'; go on with --resume",
-                              (unsigned long long)s->step, l->p->group);
+                              "stopped after step %llu of '%s' (stage '%s'); go on with --resume",
+                              (unsigned long long)s->step, l->p->group, l->p->stage->name);
         }
     }
     if (!r) r = drain(l);
@@ -256,10 +257,11 @@ static vkd_result fill_cache(vkd__session *s, const vkd__phase *p) {
     return r;
 }
 
-static vkd_result make_program(loop *l) {
+static vkd_result make_program(loop *l, bool fresh) {
     vkd_graph *graph = NULL;
     vkd_plan *plan = NULL;
     vkd_result r = vkd__graph_train(l->s, l->p, &graph);
+    if (!r) r = vkd__states_begin(l->s, l->p, graph, fresh);
     if (!r) r = vkd_plan_create(graph, vkd_device_profile(l->s->device), &plan);
     if (!r) r = vkd_program_create(l->s->device, plan, &l->program);
     vkd_plan_destroy(plan);
@@ -275,7 +277,7 @@ static vkd_result open_loop(loop *l, bool restore) {
     const vkd__u32s *omit = &stage->options.omit_classes;
     vkd_result r = vkd__order_init(s->ctx, &l->order, s->seed, "order", s->data->train.labels,
                                    vkd__stage_samples(s, stage), omit->v, omit->count);
-    if (!r) r = make_program(l);
+    if (!r) r = make_program(l, !restore);
     if (!r && restore) r = vkd__checkpoint_restore(s);
     if (!r && l->p->teacher != VKD__NONE && stage->options.teacher_logits == VKD__LOGITS_CACHED)
         r = fill_cache(s, l->p);

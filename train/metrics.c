@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-/* metrics.jsonl: one JSON object a line. Rows of steps have "step", the loss and each of its terms
- * (means since the last row, before their weights), "gradient_norm", "learning_rate",
- * "samples_per_second"; rows of epochs have "epoch" and "test_accuracy". The first row has "device"
- * and "sizes", what kernels are launched with: they decide the order of sums. */
+/* metrics.jsonl: one JSON object a line. Rows of steps have "phase" (the model's name, or its
+ * control's), "stage", "step", the loss and each of its terms (means since the last row, before
+ * their weights), "gradient_norm", "learning_rate", "samples_per_second"; rows of epochs have
+ * "phase", "stage", "epoch" and "test_accuracy". The first row has "device" and "sizes", what
+ * kernels are launched with: they decide the order of sums. */
 #include <string.h>
 
 #include "base/platform.h"
@@ -72,7 +73,8 @@ vkd_result vkd__metrics_open(vkd__session *s) {
 vkd_result vkd__metrics_step(vkd__session *s, const vkd_progress *p) {
     const vkd__phase *phase = &s->phases[s->phase];
     vkd__text t = {.ctx = s->ctx};
-    vkd__text_add(&t, "{\"phase\": \"%s\", \"step\": %llu", p->phase, (unsigned long long)p->step);
+    vkd__text_add(&t, "{\"phase\": \"%s\", \"stage\": \"%s\", \"step\": %llu", p->phase, p->stage,
+                  (unsigned long long)p->step);
     member(&t, "loss", p->loss);
     for (uint32_t i = 0; i < p->term_count; i++)
         member(&t, p->terms[i], p->values[i]);
@@ -92,7 +94,8 @@ vkd_result vkd__metrics_step(vkd__session *s, const vkd_progress *p) {
 vkd_result vkd__metrics_epoch(vkd__session *s, const vkd__phase *p, uint64_t epoch,
                               double accuracy) {
     vkd__text t = {.ctx = s->ctx};
-    vkd__text_add(&t, "{\"phase\": \"%s\", \"epoch\": %llu", p->group, (unsigned long long)epoch);
+    vkd__text_add(&t, "{\"phase\": \"%s\", \"stage\": \"%s\", \"epoch\": %llu", p->group,
+                  p->stage->name, (unsigned long long)epoch);
     member(&t, "test_accuracy", accuracy);
     return write_line(s, &t);
 }

@@ -100,10 +100,27 @@ static vkd_result set_length(vkd__session *s, vkd__phase *p) {
     return VKD_OK;
 }
 
-static bool teaches(const vkd_recipe *r, uint32_t model) {
-    for (uint32_t i = 0; i < r->stage_count; i++)
-        if (r->stages[i].teacher == model) return true;
-    return false;
+/* Whether the seeds may share a model: it teaches, and what it teaches with is its final state. */
+static bool shareable(const vkd_recipe *r, uint32_t model) {
+    bool teaches = false;
+    for (uint32_t i = 0; i < r->stage_count; i++) {
+        if (r->stages[i].model == model && teaches) return false;
+        teaches = teaches || r->stages[i].teacher == model;
+    }
+    return teaches;
+}
+
+uint32_t vkd__phase_teacher(const vkd__session *s, const vkd__phase *p) {
+    const vkd__recipe_stage *stage = p->stage;
+    while (stage->teacher == VKD__NONE || stage->model != p->stage->model)
+        if (stage-- == s->recipe->stages) return VKD__NONE;
+    return stage->teacher;
+}
+
+static bool is_last(const vkd_recipe *r, const vkd__recipe_stage *stage) {
+    for (const vkd__recipe_stage *later = stage + 1; later < r->stages + r->stage_count; later++)
+        if (later->model == stage->model) return false;
+    return true;
 }
 
 static vkd_result add_phase(vkd__session *s, const vkd__recipe_stage *stage, bool control) {
@@ -111,8 +128,9 @@ static vkd_result add_phase(vkd__session *s, const vkd__recipe_stage *stage, boo
     p->stage = stage;
     p->model = &s->recipe->models[stage->model];
     p->control = control;
+    p->last = control || is_last(s->recipe, stage);
     p->teacher = control ? VKD__NONE : stage->teacher;
-    p->shared = s->shared_folder && teaches(s->recipe, stage->model);
+    p->shared = s->shared_folder && shareable(s->recipe, stage->model);
     p->group =
         control ? vkd__arena_format(&s->arena, "%s_control", p->model->name) : p->model->name;
     if (!p->group) return VKD_E_MEMORY;
@@ -131,7 +149,7 @@ vkd_result vkd__phases_create(vkd__session *s) {
     vkd_result r = VKD_OK;
     for (uint32_t i = 0; i < recipe->stage_count && !r; i++) {
         const vkd__recipe_stage *stage = &recipe->stages[i];
-        const bool shared = s->shared_folder && teaches(recipe, stage->model);
+        const bool shared = s->shared_folder && shareable(recipe, stage->model);
         /* The control first, so that the long wait ends with the row that everyone waits for. */
         if (stage->options.control && !shared) r = add_phase(s, stage, true);
         if (!r) r = add_phase(s, stage, false);

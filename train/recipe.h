@@ -26,7 +26,8 @@ typedef struct vkd__recipe_model {
     const char *name; /* the group of its parameters */
     const vkd__model_def *def;
     vkd__part part;
-    const char *load; /* a safetensors file that holds it, or NULL */
+    const char *load;   /* a safetensors file that holds it, or NULL */
+    uint32_t init_seed; /* 0: start values of the run's seed; else of another one */
 } vkd__recipe_model;
 
 /* The taps that a loss compares, one of each model. */
@@ -119,6 +120,7 @@ typedef struct vkd__table {
     size_t count;
 } vkd__table;
 vkd__table vkd__recipe_fields(void);
+vkd__table vkd__model_fields(void);
 vkd__table vkd__stage_fields(void);
 vkd__table vkd__evaluation_fields(void);
 

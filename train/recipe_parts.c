@@ -68,8 +68,23 @@ vkd_result vkd__read_data(vkd__reader *r, const vkd__tree *root) {
 
 /* ---- models ---- */
 
+/* Keys of every model; its architecture has the rest. */
+static const vkd__field model_fields[] = {
+    {.name = "init_seed",
+     .type = VKD__FIELD_U32,
+     .offset = offsetof(vkd__recipe_model, init_seed),
+     .low = 0,
+     .high = 4294967295.0,
+     .preset = "0",
+     .help = "models of one architecture start equal; with another number here, from other values"},
+};
+
+vkd__table vkd__model_fields(void) {
+    return (vkd__table){model_fields, VKD_COUNT(model_fields)};
+}
+
 static vkd_result read_model(vkd__reader *r, const vkd__tree *map, vkd__recipe_model *m) {
-    static const char *const keys[] = {"arch", "load", NULL};
+    static const char *const keys[] = {"arch", "load", "init_seed", NULL};
     m->name = map->key;
     vkd_result result = vkd__read_name(r, map, "model", m->name);
     if (!result && !strcmp(m->name, "data"))
@@ -93,6 +108,8 @@ static vkd_result read_model(vkd__reader *r, const vkd__tree *map, vkd__recipe_m
             names[count] = vkd__models[count]->name;
         return vkd__read_no_such(r, map, "arch", "architecture", arch, names, count);
     }
+    result = vkd__read_fields(r, map, model_fields, VKD_COUNT(model_fields), m);
+    if (result) return result;
     return vkd__read_part(r, map, what, keys, arch, m->def->fields, m->def->field_count,
                           m->def->config_size, &m->part);
 }

@@ -100,6 +100,8 @@ char *vkd_recipe_print(const vkd_recipe *r) {
             const vkd__field field = {.name = "load", .type = VKD__FIELD_TEXT};
             print_fields(&t, "    ", &field, 1, m->load);
         }
+        fields = vkd__model_fields();
+        print_fields(&t, "    ", fields.fields, fields.count, m);
         print_part(&t, "    ", &m->part);
     }
     vkd__text_add(&t, "stages:\n");

@@ -38,7 +38,8 @@ static const vkd__field stage_fields[] = {
      .type = VKD__FIELD_BOOL,
      .offset = offsetof(vkd__stage_options, control),
      .preset = "false",
-     .help = "train the same model once more without the teacher: same start, same order"},
+     .help = "train the model once more, by this stage alone and without the teacher: from its own "
+             "start values, in the same order"},
     {.name = "teacher_logits",
      .type = VKD__FIELD_ENUM,
      .offset = offsetof(vkd__stage_options, teacher_logits),
@@ -194,7 +195,7 @@ static vkd_result choose_logits(vkd__reader *r, const vkd__tree *map, vkd__recip
     return VKD_OK;
 }
 
-/* Whether the stage's models are there when it starts, and nothing is trained twice. */
+/* Whether the stage's models are there when it starts, and names stand for one thing each. */
 static vkd_result check_chain(vkd__reader *r, const vkd__tree *map, const vkd__recipe_stage *s) {
     const vkd_recipe *recipe = r->recipe;
     const vkd__recipe_model *model = &recipe->models[s->model];
@@ -203,10 +204,11 @@ static vkd_result check_chain(vkd__reader *r, const vkd__tree *map, const vkd__r
         if (!strcmp(before->name, s->name))
             return vkd__fail(r->ctx, VKD_E_RECIPE, "%s: two stages are called '%s'", map->where,
                              s->name);
-        if (before->model == s->model)
+        if (before->model == s->model && before->options.control && s->options.control)
             return vkd__fail(r->ctx, VKD_E_RECIPE,
-                             "%s: stage '%s' trains '%s', which stage '%s' has trained", map->where,
-                             s->name, model->name, before->name);
+                             "%s: stage '%s' asks for a control of '%s', which stage '%s' has "
+                             "already",
+                             map->where, s->name, model->name, before->name);
         teacher_ready = teacher_ready || before->model == s->teacher;
     }
     if (s->teacher == s->model)

@@ -126,11 +126,13 @@ static vkd_result load_models(vkd__session *s) {
             r = vkd__model_load(s->ctx, s->store, recipe->models[i].name, recipe->models[i].load,
                                 s->data->classes);
     for (uint32_t i = 0; i < s->phase_count && !r; i++) {
-        if (!s->phases[i].shared) continue;
-        const char *path =
-            vkd__arena_format(&s->arena, "%s/%s.safetensors", s->shared_folder, s->phases[i].group);
-        r = path ? vkd__model_load(s->ctx, s->store, s->phases[i].group, path, s->data->classes)
-                 : VKD_E_MEMORY;
+        const vkd__phase *p = &s->phases[i];
+        const char *path = p->model->load; /* a control starts from it too */
+        if (p->shared)
+            path = vkd__arena_format(&s->arena, "%s/%s.safetensors", s->shared_folder, p->group);
+        if (p->shared && !path) r = VKD_E_MEMORY;
+        if (!r && (p->shared ? p->last : p->control && path))
+            r = vkd__model_load(s->ctx, s->store, p->group, path, s->data->classes);
     }
     return r;
 }
@@ -224,8 +226,9 @@ void vkd__session_destroy(vkd__session *s) {
 static vkd_result train_phase(vkd__session *s, bool restore) {
     vkd__phase *p = &s->phases[s->phase];
     vkd_result r = p->shared ? VKD_OK : vkd__loop(s, p, restore);
-    if (!r && !p->shared) r = vkd__model_save(s, p);
+    if (!r && !p->shared && p->last) r = vkd__model_save(s, p);
     if (r) return r;
+    if (!p->control && !p->shared) s->cached[p->stage->model] = false; /* it has changed */
     s->phase++;
     s->step = 0;
     s->sums = (vkd__sums){0};

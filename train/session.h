@@ -6,6 +6,7 @@
  *   session.c     phases, models, folder
  *   graphs.c      the training and the evaluation graph
  *   taps.c        the features that losses compare
+ *   states.c      what a step keeps beside the parameters
  *   loop.c        steps in flight, logging, the guard
  *   infer.c       a model's logits for a whole split
  *   evaluate.c    the figures of the table
@@ -39,6 +40,7 @@ typedef struct vkd__phase {
     const vkd__recipe_model *model;
     const char *group; /* of its parameters: the model's name, or "<model>_control" */
     bool control;
+    bool last;        /* of the group's phases: then it has its file and its row */
     uint32_t teacher; /* model index, or VKD__NONE */
     vkd__term terms[VKD__MAX_TERMS];
     uint32_t term_count;
@@ -71,7 +73,10 @@ typedef struct vkd__session {
     vkd_store *store;
     vkd__phase *phases;
     uint32_t phase_count;
-    bool *cached; /* (model_count) its logits for the training split are in the store */
+    bool *cached; /* (model_count) its logits for the training split, as it is now, are in the store
+                   */
+    const char **states; /* (state_count) of the phase under way: see states.c */
+    uint32_t state_count, state_capacity;
     /* Where it stands: what a checkpoint holds. */
     uint32_t phase;
     uint64_t step;
@@ -99,6 +104,9 @@ const char *vkd__session_path(vkd__session *s, const char *name, const char *suf
 
 /* ---- phases.c ---- */
 vkd_result vkd__phases_create(vkd__session *s);
+/* The teacher that a model's table row is held against: of the phase's stage, else of the model's
+ * newest stage before it that has one; VKD__NONE where there is none. */
+uint32_t vkd__phase_teacher(const vkd__session *s, const vkd__phase *p);
 /* How many samples of the training split a stage may use, the first ones. */
 uint32_t vkd__stage_samples(const vkd__session *s, const vkd__recipe_stage *stage);
 
@@ -108,7 +116,8 @@ uint32_t vkd__stage_samples(const vkd__session *s, const vkd__recipe_stage *stag
 vkd_result vkd__graph_train(const vkd__session *s, const vkd__phase *p, vkd_graph **out);
 /* Makes the adapters of a phase's losses: of a group that is not laid out yet. */
 vkd_result vkd__graph_declare(const vkd__session *s, const vkd__phase *p);
-/* Input "indices" (B) i32 into a split ("data.train" or "data.test"); output "logits" (B, V). */
+/* Input "indices" (B) i32 into a split ("data.train" or "data.test"); output "logits" (B, V). The
+ * first of these for a group gives its parameters their start values. */
 vkd_result vkd__graph_infer(const vkd__session *s, const vkd__recipe_model *m, const char *group,
                             const char *split, uint32_t count, uint32_t batch, vkd_graph **out);
 /* The store tensor that holds a teacher's logits for the training split, (N, V). */
@@ -120,6 +129,13 @@ void vkd__cache_name(const vkd__recipe_model *teacher, char *out, size_t size);
 vkd_result vkd__taps_find(const vkd__session *s, const vkd__phase *p, const vkd__term *t,
                           vkd_graph *g, const vkd__model_io *student, const vkd__model_io *teacher,
                           vkd__tap_pair *out);
+
+/* ---- states.c ---- */
+/* Lists the states of the phase's group that its training step names; a `fresh` phase begins with
+ * zeros in them. */
+vkd_result vkd__states_begin(vkd__session *s, const vkd__phase *p, const vkd_graph *step,
+                             bool fresh);
+bool vkd__states_has(const vkd__session *s, const char *name);
 
 /* ---- infer.c ---- */
 typedef struct vkd__infer {

@@ -64,6 +64,7 @@ typedef struct vkd_run vkd_run;
 /* What is going on, for a progress bar or a log. All pointers are valid during the callback. */
 typedef struct vkd_progress {
     const char *phase; /* "teacher", "student", "student_control" */
+    const char *stage; /* of the recipe: a model may have several, one after the other */
     uint32_t phase_index, phase_count;
     uint32_t seed_index, seed_count;
     uint64_t step, steps;     /* steps done of this phase, and all of them */

@@ -200,6 +200,8 @@ VKD_API vkd_result vkd_graph_create(vkd_ctx *ctx, vkd_store *store, const vkd_gr
 VKD_API void vkd_graph_destroy(vkd_graph *graph);
 /* VKD_OK, or the first mistake; its text is the context's error. */
 VKD_API vkd_result vkd_graph_status(const vkd_graph *graph);
+/* Whether the graph names that tensor of its store. */
+VKD_API bool vkd_graph_uses(const vkd_graph *graph, const char *name);
 VKD_API vkd_shape vkd_tensor_shape(const vkd_graph *graph, vkd_tensor t);
 VKD_API vkd_dtype vkd_tensor_dtype(const vkd_graph *graph, vkd_tensor t);
 /* Names a tensor in messages, plans and profiles; the text is copied. Returns t. */

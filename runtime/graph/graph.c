@@ -57,6 +57,14 @@ const vkd__tensor *vkd__tensor_get(const vkd_graph *g, vkd_tensor t) {
     return &g->tensors[t.id < g->tensor_count ? t.id : 0];
 }
 
+bool vkd_graph_uses(const vkd_graph *graph, const char *name) {
+    const uint32_t entry = vkd__store_find(graph->store, name);
+    for (size_t i = 1; entry != VKD__NO_ENTRY && i < graph->tensor_count; i++)
+        if (graph->tensors[i].home == VKD__HOME_STORE && graph->tensors[i].entry == entry)
+            return true;
+    return false;
+}
+
 vkd_shape vkd_tensor_shape(const vkd_graph *graph, vkd_tensor t) {
     return vkd__tensor_get(graph, t)->shape;
 }

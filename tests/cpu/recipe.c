@@ -178,11 +178,36 @@ static void mistakes_name_line_and_nearest_key(void **state) {
     refuse("tau: 4}", "tau: 4}\n      - {loss: kd_kl}", "two losses of stage 'distil'");
     refuse("    teacher: teacher\n", "", "needs a teacher");
     refuse("    teacher: teacher\n", "    teacher: student\n", "its own teacher");
-    refuse("train: teacher\n", "train: student\n", "trains 'student', which stage 'first'");
+    refuse("    steps: 20\n",
+           "    steps: 20\n"
+           "  - {name: again, train: student, control: true, losses: [{loss: ce}], "
+           "optimiser: {name: sgd}, steps: 3}\n",
+           "asks for a control of 'student', which stage 'distil' has already");
     refuse("  student: {arch", "  student_control: {arch: mlp}\n  student: {arch",
            "needs the name of the model 'student_control'");
     refuse("{3: 2.5}", "{3: 2000}", "from -1000 to 1000");
     refuse("std: [0.5]", "std: 0", "std");
+}
+
+static void several_stages_may_train_one_model(void **state) {
+    (void)state;
+    vkd_ctx *ctx = test_ctx();
+    vkd_recipe *r = parse(ctx, good, "models.student.init_seed=3");
+    assert_int_equal(r->models[0].init_seed, 0);
+    assert_int_equal(r->models[1].init_seed, 3);
+    char *text = vkd_recipe_print(r);
+    assert_non_null(strstr(text, "init_seed: 3\n"));
+    vkd_free_text(ctx, text);
+    vkd_recipe_destroy(r);
+    r = parse(ctx, good,
+              "stages=[{name: a, train: student, losses: [{loss: ce}], optimiser: {name: sgd}, "
+              "steps: 1}, {name: b, train: student, control: true, losses: [{loss: ce}], "
+              "optimiser: {name: adamw}, steps: 2}]");
+    assert_int_equal(r->stage_count, 2);
+    assert_int_equal(r->stages[0].model, 1);
+    assert_int_equal(r->stages[1].model, 1);
+    vkd_recipe_destroy(r);
+    vkd_ctx_destroy(ctx);
 }
 
 static void a_teacher_must_be_trained_before_or_loaded(void **state) {
@@ -395,6 +420,7 @@ int main(void) {
         cmocka_unit_test(set_reaches_values_by_name_and_by_index),
         cmocka_unit_test(set_says_what_is_wrong),
         cmocka_unit_test(mistakes_name_line_and_nearest_key),
+        cmocka_unit_test(several_stages_may_train_one_model),
         cmocka_unit_test(a_teacher_must_be_trained_before_or_loaded),
         cmocka_unit_test(schedules_follow_their_formulas),
         cmocka_unit_test(warm_up_rises_in_equal_parts_and_then_the_schedule_starts),

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* A run that was stopped, by a callback or by SIGKILL at any moment, ends with the same bits as one
- * that never was. The program runs itself as the child to be killed: "child FOLDER resume|force".
- */
+ * that never was. The program runs itself as the child to be killed: "child FOLDER resume|force
+ * whole|chain". */
 #include <math.h>
 #include <signal.h>
 #include <stdio.h>
@@ -23,12 +23,32 @@ typedef struct bench {
     toy data;
 } bench;
 
+/* A student that two stages train, each with an optimiser of its own; the teacher goes on between
+ * them. Phases of 30, 20, 10, 20 and 20 steps. */
+static const char *const chain[] = {
+    "stages=[{name: teach, train: teacher, losses: [{loss: ce}], "
+    "optimiser: {name: sgd, lr: 0.1, momentum: 0.9}, epochs: 3, batch: 24}, "
+    "{name: warm, train: student, teacher: teacher, losses: [{loss: kd_mse}], "
+    "optimiser: {name: sgd, lr: 0.05, momentum: 0.9}, epochs: 2, batch: 24}, "
+    "{name: more, train: teacher, losses: [{loss: ce}], "
+    "optimiser: {name: adamw, lr: 0.001}, epochs: 1, batch: 24}, "
+    "{name: distil, train: student, teacher: teacher, control: true, "
+    "losses: [{loss: kd_kl, weight: 0.9, tau: 3}, {loss: ce, weight: 0.1}], "
+    "optimiser: {name: adamw, lr: 0.01, clip: 1}, schedule: {name: cosine, warmup: 3}, "
+    "epochs: 2, batch: 24}]",
+    NULL};
+
+static const char *const *sets_of(const char *name) {
+    return strcmp(name, "chain") ? NULL : chain;
+}
+
 static int open_bench(void **state) {
     bench *b = test_calloc(1, sizeof *b);
     b->ctx = test_ctx();
     b->device = test_device(b->ctx);
     toy_init(&b->data);
-    if (toy_run(b->ctx, b->device, &b->data, NULL, NULL, "whole", NULL, NULL))
+    if (toy_run(b->ctx, b->device, &b->data, NULL, NULL, "whole", NULL, NULL) ||
+        toy_run(b->ctx, b->device, &b->data, chain, NULL, "chain", NULL, NULL))
         fail_msg("%s", vkd_ctx_error(b->ctx));
     *state = b;
     return 0;
@@ -86,22 +106,31 @@ static bool stop_at_zero(void *user) {
     return --*(int *)user <= 0;
 }
 
+/* Stops the run `name` when it has made so many steps in all, and goes on. */
+static void stop_and_go_on(const bench *b, const char *name, int stop, vkd_result want) {
+    int left = stop;
+    char out[32];
+    snprintf(out, sizeof out, "%s-%d", name, stop);
+    const vkd_run_desc first = {.stop = stop_at_zero, .user = &left};
+    assert_int_equal(toy_run(b->ctx, b->device, &b->data, sets_of(name), &first, out, NULL, NULL),
+                     want);
+    const vkd_run_desc rest = {.resume = true};
+    if (toy_run(b->ctx, b->device, &b->data, sets_of(name), &rest, out, NULL, NULL))
+        fail_msg("%s", vkd_ctx_error(b->ctx));
+    ended_alike(b, name, out);
+}
+
 static void an_interrupted_run_goes_on_to_the_same_bits(void **state) {
-    const bench *b = *state;
     /* The phases have 30, 20 and 20 steps: inside each, at checkpoints, at first and last steps. */
     static const int stops[] = {1, 5, 29, 30, 31, 43, 50, 57, 70, 71};
-    for (size_t i = 0; i < VKD_COUNT(stops); i++) {
-        int left = stops[i];
-        char out[32];
-        snprintf(out, sizeof out, "stop-%d", stops[i]);
-        const vkd_run_desc first = {.stop = stop_at_zero, .user = &left};
-        assert_int_equal(toy_run(b->ctx, b->device, &b->data, NULL, &first, out, NULL, NULL),
-                         stops[i] > 70 ? VKD_OK : VKD_E_INTERRUPTED);
-        const vkd_run_desc rest = {.resume = true};
-        if (toy_run(b->ctx, b->device, &b->data, NULL, &rest, out, NULL, NULL))
-            fail_msg("%s", vkd_ctx_error(b->ctx));
-        ended_like_the_whole_run(b, out);
-    }
+    for (size_t i = 0; i < VKD_COUNT(stops); i++)
+        stop_and_go_on(*state, "whole", stops[i], stops[i] > 70 ? VKD_OK : VKD_E_INTERRUPTED);
+}
+
+static void a_model_of_two_stages_goes_on_in_either(void **state) {
+    static const int stops[] = {7, 30, 31, 42, 50, 53, 60, 61, 75, 81, 88, 100};
+    for (size_t i = 0; i < VKD_COUNT(stops); i++)
+        stop_and_go_on(*state, "chain", stops[i], VKD_E_INTERRUPTED);
 }
 
 static void a_run_stopped_after_every_step_ends_the_same(void **state) {
@@ -167,24 +196,25 @@ static void a_mixed_run_goes_on_with_its_loss_scale(void **state) {
 
 /* ---- Killed ---- */
 
-static int child(const char *folder, bool resume) {
+static int child(const char *folder, bool resume, const char *name) {
     vkd_ctx *ctx = NULL;
     vkd_device *device = NULL;
     toy data;
     snprintf(data.folder, sizeof data.folder, "%s", folder);
     if (vkd_ctx_create(NULL, &ctx) || vkd_device_open(ctx, NULL, &device)) return 1;
     const vkd_run_desc desc = {.resume = resume, .force = !resume};
-    const vkd_result r = toy_run(ctx, device, &data, NULL, &desc, "killed", NULL, NULL);
+    const vkd_result r = toy_run(ctx, device, &data, sets_of(name), &desc, "killed", NULL, NULL);
     vkd_device_close(device);
     vkd_ctx_destroy(ctx);
     return r ? 1 : 0;
 }
 
-static pid_t start_child(const bench *b, bool resume) {
+static pid_t start_child(const bench *b, bool resume, const char *name) {
     const pid_t pid = fork();
     assert_true(pid >= 0);
     if (!pid) {
-        execl(program, program, "child", b->data.folder, resume ? "resume" : "force", (char *)NULL);
+        execl(program, program, "child", b->data.folder, resume ? "resume" : "force", name,
+              (char *)NULL);
         _exit(127);
     }
     return pid;
@@ -205,26 +235,30 @@ static bool ends_within(pid_t pid, double seconds) {
     return false;
 }
 
-static void a_run_killed_at_random_moments_ends_with_the_same_bits(void **state) {
-    const bench *b = *state;
+static void kill_at_random_moments(const bench *b, const char *name) {
     const double before = vkd__seconds();
-    assert_true(ends_within(start_child(b, false), 120));
+    assert_true(ends_within(start_child(b, false, name), 120));
     const double whole = vkd__seconds() - before;
-    ended_like_the_whole_run(b, "killed");
+    ended_alike(b, name, "killed");
 
     const uint32_t seed = (uint32_t)time(NULL);
     print_message("          moments drawn with %u, a whole run takes %.2f s\n", (unsigned)seed,
                   whole);
-    pid_t pid = start_child(b, false);
+    pid_t pid = start_child(b, false, name);
     for (uint32_t kills = 0; kills < 8; kills++) {
         const uint32_t bits = vkd__philox_at(seed, 0, 0, kills).v[0];
         if (ends_within(pid, (0.2 + 0.8 * (double)vkd__philox_uniform(bits)) * whole)) break;
         assert_int_equal(kill(pid, SIGKILL), 0);
         assert_int_equal(waitpid(pid, NULL, 0), pid);
-        pid = start_child(b, true);
+        pid = start_child(b, true, name);
         if (kills == 7) assert_true(ends_within(pid, 120));
     }
-    ended_like_the_whole_run(b, "killed");
+    ended_alike(b, name, "killed");
+}
+
+static void a_run_killed_at_random_moments_ends_with_the_same_bits(void **state) {
+    kill_at_random_moments(*state, "whole");
+    kill_at_random_moments(*state, "chain");
 }
 
 /* ---- What resuming refuses ---- */
@@ -277,10 +311,12 @@ static void a_damaged_or_foreign_checkpoint_is_refused(void **state) {
 }
 
 int main(int argc, char **argv) {
-    if (argc == 4 && !strcmp(argv[1], "child")) return child(argv[2], !strcmp(argv[3], "resume"));
+    if (argc == 5 && !strcmp(argv[1], "child"))
+        return child(argv[2], !strcmp(argv[3], "resume"), argv[4]);
     program = argv[0];
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_interrupted_run_goes_on_to_the_same_bits),
+        cmocka_unit_test(a_model_of_two_stages_goes_on_in_either),
         cmocka_unit_test(a_run_stopped_after_every_step_ends_the_same),
         cmocka_unit_test(a_mixed_run_goes_on_with_its_loss_scale),
         cmocka_unit_test(a_run_killed_at_random_moments_ends_with_the_same_bits),

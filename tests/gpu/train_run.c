@@ -52,13 +52,7 @@ static void two_runs_end_with_the_same_bits(void **state) {
 
 /* Whether two models of one architecture hold the same values. */
 static bool same_model(const bench *b, const char *first, const char *second) {
-    size_t n = 0, m = 0;
-    char *x = toy_read(toy_path(&b->data, first), &n);
-    char *y = toy_read(toy_path(&b->data, second), &m);
-    const bool same = n == m && !memcmp(x, y, n);
-    test_free(x);
-    test_free(y);
-    return same;
+    return toy_same(&b->data, first, second);
 }
 
 static void a_control_starts_from_the_students_weights(void **state) {
@@ -83,23 +77,8 @@ static void a_control_sees_what_its_student_sees(void **state) {
 
 /* ---- Losses ---- */
 
-/* The value of a key in the n-th row of metrics.jsonl that holds it, for one phase. */
 static double metric(const bench *b, const char *out, const char *phase, const char *key, int n) {
-    char name[64], wanted[64], start[64];
-    size_t size = 0;
-    snprintf(name, sizeof name, "%s/metrics.jsonl", out);
-    snprintf(start, sizeof start, "{\"phase\": \"%s\"", phase);
-    snprintf(wanted, sizeof wanted, "\"%s\": ", key);
-    char *text = toy_read(toy_path(&b->data, name), &size);
-    double value = NAN;
-    for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
-        const char *at = strstr(line, wanted);
-        if (strncmp(line, start, strlen(start)) != 0 || !at || n--) continue;
-        value = strtod(at + strlen(wanted), NULL);
-        break;
-    }
-    test_free(text);
-    return value;
+    return toy_metric(&b->data, out, phase, key, n);
 }
 
 static void cached_and_live_teachers_give_the_same_losses(void **state) {

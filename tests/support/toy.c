@@ -2,6 +2,7 @@
 #include "support/toy.h"
 
 #include <dirent.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -159,4 +160,32 @@ void toy_same_file(const char *a, const char *b) {
     if (n != m || memcmp(first, second, n) != 0) fail_msg("'%s' and '%s' differ", a, b);
     test_free(first);
     test_free(second);
+}
+
+bool toy_same(const toy *t, const char *first, const char *second) {
+    size_t n = 0, m = 0;
+    char *x = toy_read(toy_path(t, first), &n);
+    char *y = toy_read(toy_path(t, second), &m);
+    const bool same = n == m && !memcmp(x, y, n);
+    test_free(x);
+    test_free(y);
+    return same;
+}
+
+double toy_metric(const toy *t, const char *out, const char *phase, const char *key, int n) {
+    char name[64], wanted[64], start[64];
+    size_t size = 0;
+    snprintf(name, sizeof name, "%s/metrics.jsonl", out);
+    snprintf(start, sizeof start, "{\"phase\": \"%s\"", phase);
+    snprintf(wanted, sizeof wanted, "\"%s\": ", key);
+    char *text = toy_read(toy_path(t, name), &size);
+    double value = NAN;
+    for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
+        const char *at = strstr(line, wanted);
+        if (strncmp(line, start, strlen(start)) != 0 || !at || n--) continue;
+        value = strtod(at + strlen(wanted), NULL);
+        break;
+    }
+    test_free(text);
+    return value;
 }

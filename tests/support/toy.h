@@ -26,6 +26,12 @@ vkd_recipe *toy_recipe(vkd_ctx *ctx, const toy *t, const char *const *sets);
 vkd_result toy_run(vkd_ctx *ctx, vkd_device *device, const toy *t, const char *const *sets,
                    const vkd_run_desc *desc, const char *out, vkd_row *rows, uint32_t *row_count);
 
+/* Whether two files of the folder hold the same bytes. */
+bool toy_same(const toy *t, const char *first, const char *second);
+/* The value of a key in the n-th row of <out>/metrics.jsonl that holds it, for one phase; NaN where
+ * there is none. */
+double toy_metric(const toy *t, const char *out, const char *phase, const char *key, int n);
+
 /* A whole file; fails the test when it cannot be read. The caller frees it with test_free. */
 char *toy_read(const char *path, size_t *size);
 /* Fails the test unless both files hold the same bytes. */

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Models that several stages train, one after the other, and models with start values of their own.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "support/toy.h"
+
+typedef struct bench {
+    vkd_ctx *ctx;
+    vkd_device *device;
+    toy data;
+} bench;
+
+static int open_bench(void **state) {
+    bench *b = test_calloc(1, sizeof *b);
+    b->ctx = test_ctx();
+    b->device = test_device(b->ctx);
+    toy_init(&b->data);
+    *state = b;
+    return 0;
+}
+
+static int close_bench(void **state) {
+    bench *b = *state;
+    toy_term(&b->data);
+    test_device_close(b->device);
+    vkd_ctx_destroy(b->ctx);
+    test_free(b);
+    return 0;
+}
+
+/* Stages of a recipe; TEACH trains the teacher, the others the student. */
+#define TEACH                                                                                      \
+    "{name: teach, train: teacher, losses: [{loss: ce}], "                                         \
+    "optimiser: {name: sgd, lr: 0.1, momentum: 0.9}, epochs: 3, batch: 24}"
+#define WARM(options) "{name: warm, train: student, losses: [{loss: ce}], batch: 24, " options "}"
+#define DISTIL                                                                                     \
+    "{name: distil, train: student, teacher: teacher, control: true, "                             \
+    "losses: [{loss: kd_kl, weight: 0.9, tau: 3}, {loss: ce, weight: 0.1}], "                      \
+    "optimiser: {name: adamw, lr: 0.01, clip: 1}, schedule: {name: cosine, warmup: 3}, "           \
+    "epochs: 2, batch: 24}"
+#define SGD "optimiser: {name: sgd, lr: 0.05, momentum: 0.9}, epochs: 2"
+
+static void run_desc(const bench *b, const char *const *sets, const vkd_run_desc *desc,
+                     const char *out, vkd_row *rows, uint32_t *count) {
+    if (toy_run(b->ctx, b->device, &b->data, sets, desc, out, rows, count))
+        fail_msg("%s", vkd_ctx_error(b->ctx));
+}
+
+static void run(const bench *b, const char *stages, const char *out, vkd_row *rows,
+                uint32_t *count) {
+    const char *const sets[] = {stages, NULL};
+    run_desc(b, sets, NULL, out, rows, count);
+}
+
+static void alike(const bench *b, const char *one, const char *other, bool same) {
+    if (toy_same(&b->data, one, other) != same)
+        fail_msg("'%s' and '%s' are %s", one, other, same ? "not the same" : "the same");
+}
+
+/* ---- Several stages of one model ---- */
+
+static void a_later_stage_goes_on_where_the_earlier_ended(void **state) {
+    const bench *b = *state;
+    vkd_row rows[8];
+    uint32_t count = 0;
+    run(b, "stages=[" TEACH ", " WARM(SGD) ", " DISTIL "]", "two", rows, &count);
+    run(b, "stages=[" TEACH ", " DISTIL "]", "one", NULL, NULL);
+    alike(b, "two/teacher.safetensors", "one/teacher.safetensors", true);
+    alike(b, "two/student.safetensors", "one/student.safetensors", false);
+    /* The control knows its own stage alone. */
+    alike(b, "two/student_control.safetensors", "one/student_control.safetensors", true);
+
+    assert_int_equal(count, 3); /* one row a model */
+    double seconds = 0;
+    for (int i = 0; i < 2; i++)
+        assert_false(isnan(toy_metric(&b->data, "two", "student", i ? "kd_kl" : "ce", 0)));
+    seconds = rows[2].seconds.mean;
+    assert_true(seconds > 0 && isfinite(rows[2].kl.mean));
+    /* The warmed-up student begins where 20 steps of descent brought it. */
+    assert_true(toy_metric(&b->data, "two", "student", "kd_kl", 0) <
+                0.9 * toy_metric(&b->data, "one", "student", "kd_kl", 0));
+}
+
+/* Twenty steps with a rate of 0 fill the moments of either optimiser and change nothing else. */
+static void an_optimiser_starts_anew_in_each_stage(void **state) {
+    const bench *b = *state;
+    run(b, "stages=[" TEACH ", " WARM("optimiser: {name: adamw, lr: 0}, epochs: 2") ", " DISTIL "]",
+        "still", NULL, NULL);
+    alike(b, "still/student.safetensors", "one/student.safetensors", true);
+    run(b,
+        "stages=[" WARM(
+            "optimiser: {name: sgd, lr: 0, momentum: 0.9}, epochs: 2") ", "
+                                                                       "{name: second, train: "
+                                                                       "student, losses: [{loss: "
+                                                                       "ce}], batch: 24, " SGD "}]",
+        "still_sgd", NULL, NULL);
+    run(b, "stages=[" WARM(SGD) "]", "plain_sgd", NULL, NULL);
+    alike(b, "still_sgd/student.safetensors", "plain_sgd/student.safetensors", true);
+}
+
+/* The same teacher says other things after a second stage of its own. */
+static void a_teacher_is_the_model_as_it_then_is(void **state) {
+    const bench *b = *state;
+    const char *const models =
+        "models={teacher: {arch: mlp, hidden: [33]}, "
+        "student: {arch: mlp, hidden: [5]}, after: {arch: mlp, hidden: [5]}}";
+#define MORE                                                                                       \
+    "{name: more, train: teacher, losses: [{loss: ce}], optimiser: {name: sgd, lr: 0.1}, "         \
+    "epochs: 3, batch: 24}"
+#define TAUGHT(name)                                                                               \
+    "{name: teach_" name ", train: " name ", teacher: teacher, losses: [{loss: kd_kl, tau: 3}], "  \
+    "optimiser: {name: adamw, lr: 0.01}, epochs: 2, batch: 24}"
+    const char *const mixed[] = {
+        models, "stages=[" TEACH ", " TAUGHT("student") ", " MORE ", " TAUGHT("after") "]", NULL};
+    const char *const early[] = {models, "stages=[" TEACH ", " TAUGHT("student") "]", NULL};
+    const char *const late[] = {models, "stages=[" TEACH ", " MORE ", " TAUGHT("after") "]", NULL};
+    run_desc(b, mixed, NULL, "mixed", NULL, NULL);
+    run_desc(b, early, NULL, "early", NULL, NULL);
+    run_desc(b, late, NULL, "late", NULL, NULL);
+    alike(b, "mixed/student.safetensors", "early/student.safetensors", true);
+    alike(b, "mixed/after.safetensors", "late/after.safetensors", true);
+    alike(b, "mixed/student.safetensors", "mixed/after.safetensors", false);
+    alike(b, "mixed/teacher.safetensors", "late/teacher.safetensors", true);
+
+    /* Such a teacher cannot be taken over by the next seed: its final state did not teach. */
+    const vkd_run_desc seeds = {.seeds = 2};
+    const char *const alone[] = {mixed[0], mixed[1], "seed=4", NULL};
+    run_desc(b, mixed, &seeds, "mixed_seeds", NULL, NULL);
+    run_desc(b, alone, NULL, "mixed_4", NULL, NULL);
+    alike(b, "mixed_seeds/seed-4/student.safetensors", "mixed_4/student.safetensors", true);
+}
+
+/* ---- Start values ---- */
+
+static void a_model_may_have_its_own_start_values(void **state) {
+    const bench *b = *state;
+    char models[300];
+    const char *const stages =
+        "stages=[{train: first, losses: [{loss: ce}], optimiser: {name: sgd, lr: 0}, steps: 1}, "
+        "{train: second, losses: [{loss: ce}], control: true, optimiser: {name: sgd, lr: 0}, "
+        "steps: 1}]";
+    for (int i = 0; i < 2; i++) {
+        snprintf(models, sizeof models,
+                 "models={first: {arch: mlp, hidden: [5]}, second: {arch: mlp, hidden: [5], "
+                 "init_seed: %d}}",
+                 i);
+        const char *const sets[] = {models, stages, NULL};
+        run_desc(b, sets, NULL, i ? "start1" : "start0", NULL, NULL);
+    }
+    alike(b, "start0/first.safetensors", "start0/second.safetensors", true);
+    alike(b, "start1/first.safetensors", "start0/first.safetensors", true);
+    alike(b, "start1/first.safetensors", "start1/second.safetensors", false);
+    alike(b, "start1/second.safetensors", "start1/second_control.safetensors", true);
+    /* Not the start of the next repetition either. */
+    const char *const next[] = {models, stages, "seed=4", NULL};
+    run_desc(b, next, NULL, "start4", NULL, NULL);
+    alike(b, "start1/second.safetensors", "start4/first.safetensors", false);
+}
+
+static void a_control_starts_from_the_loaded_values_too(void **state) {
+    const bench *b = *state;
+    char load[400];
+    snprintf(load, sizeof load, "models.student.load=%s",
+             toy_path(&b->data, "one/student.safetensors"));
+    const char *const sets[] = {load,
+                                "stages=[{train: student, losses: [{loss: ce}], control: true, "
+                                "optimiser: {name: sgd, lr: 0}, steps: 1, batch: 24}]",
+                                NULL};
+    run_desc(b, sets, NULL, "loaded", NULL, NULL);
+    alike(b, "loaded/student.safetensors", "one/student.safetensors", true);
+    alike(b, "loaded/student_control.safetensors", "one/student.safetensors", true);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_later_stage_goes_on_where_the_earlier_ended),
+        cmocka_unit_test(an_optimiser_starts_anew_in_each_stage),
+        cmocka_unit_test(a_teacher_is_the_model_as_it_then_is),
+        cmocka_unit_test(a_model_may_have_its_own_start_values),
+        cmocka_unit_test(a_control_starts_from_the_loaded_values_too),
+    };
+    return cmocka_run_group_tests_name("train_stages", tests, open_bench, close_bench);
+}
