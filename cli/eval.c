@@ -5,8 +5,9 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "train/figures.h"
 #include "train/predict.h"
-#include "train/session.h"
+#include "train/recipe.h"
 
 typedef struct eval_options {
     cli_words sets;
@@ -129,35 +130,26 @@ static vkd_result ask(vkd_ctx *ctx, vkd_device *device, const eval_options *o,
 
 /* ---- Figures ---- */
 
-typedef struct figures {
-    uint32_t errors;
-    double accuracy, kl, agreement; /* the last two NaN without a teacher */
-} figures;
-
-static figures figures_of(const answers *a, const answers *teacher, const vkd__dataset *data) {
-    const uint32_t n = data->test.count, classes = data->classes;
-    const uint32_t correct = vkd__correct_count(a->logits, data->test.labels, n, classes);
-    return (figures){
-        .errors = n - correct,
-        .accuracy = (double)correct / n,
-        .kl = teacher ? vkd__mean_kl(teacher->logits, a->logits, n, classes) : NAN,
-        .agreement = teacher ? vkd__share_agreeing(teacher->logits, a->logits, n, classes) : NAN};
+static vkd__figures figures_of(const answers *a, const answers *teacher, const vkd__dataset *data) {
+    return vkd__figures_of(a->logits, teacher ? teacher->logits : NULL, data->test.labels,
+                           data->test.count, data->classes);
 }
 
-static void print_table(vkd_ctx *ctx, const answers *all, const figures *f, uint32_t count) {
-    cli_table t = {.ctx = ctx, .columns = count > 1 ? 6 : 4};
+static void print_table(vkd_ctx *ctx, const answers *all, const vkd__figures *f, uint32_t count) {
+    cli_table t = {.ctx = ctx, .columns = count > 1 ? 7 : 5};
     cli_table_row(&t, (const char *const[]){"model", "test accuracy", "test errors", "parameters",
-                                            "KL to teacher", "agreement"});
+                                            "calibration error", "KL to teacher", "agreement"});
     for (uint32_t i = 0; i < count; i++) {
-        char accuracy[32], errors[32], parameters[32], kl[32], agreement[32];
+        char accuracy[32], errors[32], parameters[32], calibration[32], kl[32], agreement[32];
         snprintf(accuracy, sizeof accuracy, "%.2f%%", 100 * f[i].accuracy);
         snprintf(errors, sizeof errors, "%u", (unsigned)f[i].errors);
         snprintf(parameters, sizeof parameters, "%llu", (unsigned long long)all[i].parameters);
+        snprintf(calibration, sizeof calibration, "%.2f%%", 100 * f[i].calibration);
         snprintf(kl, sizeof kl, isnan(f[i].kl) ? "-" : "%.4f", f[i].kl);
         snprintf(agreement, sizeof agreement, isnan(f[i].agreement) ? "-" : "%.2f%%",
                  100 * f[i].agreement);
-        cli_table_row(
-            &t, (const char *const[]){all[i].path, accuracy, errors, parameters, kl, agreement});
+        cli_table_row(&t, (const char *const[]){all[i].path, accuracy, errors, parameters,
+                                                calibration, kl, agreement});
     }
     cli_table_print(&t, stdout);
     cli_table_term(&t);
@@ -167,15 +159,15 @@ static json_t *number(double v) {
     return isfinite(v) ? json_real(v) : json_null();
 }
 
-static void print_json(const answers *all, const figures *f, uint32_t count, uint32_t tests,
+static void print_json(const answers *all, const vkd__figures *f, uint32_t count, uint32_t tests,
                        const char *device) {
     json_t *rows = json_array();
     for (uint32_t i = 0; i < count; i++)
-        json_array_append_new(rows,
-                              json_pack("{s:s, s:I, s:f, s:i, s:o, s:o}", "model", all[i].path,
-                                        "parameters", (json_int_t)all[i].parameters, "accuracy",
-                                        f[i].accuracy, "errors", (int)f[i].errors, "kl",
-                                        number(f[i].kl), "agreement", number(f[i].agreement)));
+        json_array_append_new(
+            rows, json_pack("{s:s, s:I, s:f, s:i, s:f, s:o, s:o}", "model", all[i].path,
+                            "parameters", (json_int_t)all[i].parameters, "accuracy", f[i].accuracy,
+                            "errors", (int)f[i].errors, "calibration_error", f[i].calibration, "kl",
+                            number(f[i].kl), "agreement", number(f[i].agreement)));
     json_t *out = json_pack("{s:s, s:i, s:o}", "device", device, "tests", (int)tests, "rows", rows);
     json_dumpf(out, stdout, JSON_INDENT(2));
     putchar('\n');
@@ -191,7 +183,7 @@ static vkd_result evaluate(vkd_ctx *ctx, const char *model, const eval_options *
     for (uint32_t i = 0; i < count && !r; i++)
         r = ask(ctx, device, o, data, &all[i]);
     if (!r) {
-        figures f[2] = {figures_of(&all[0], o->teacher ? &all[1] : NULL, data)};
+        vkd__figures f[2] = {figures_of(&all[0], o->teacher ? &all[1] : NULL, data)};
         if (o->teacher) f[1] = figures_of(&all[1], NULL, data);
         if (o->json)
             print_json(all, f, count, data->test.count, vkd_device_name(device));

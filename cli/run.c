@@ -44,7 +44,7 @@ static const cli_option *get_options(size_t *count) {
 
 /* ---- The table ---- */
 
-enum { COLUMNS = 9, OMITTED_COLUMNS = 2, CELL = 64 };
+enum { COLUMNS = 10, OMITTED_COLUMNS = 2, CELL = 64 };
 
 static void figure_text(char *out, const vkd_row *row, vkd_figure f, double scale, int digits,
                         const char *unit) {
@@ -66,18 +66,19 @@ static void add_row(cli_table *t, const vkd_row *row) {
     snprintf(cells[3], CELL, "%llu", (unsigned long long)row->parameters);
     figure_text(cells[4], row, row->kl, 1, 4, "");
     figure_text(cells[5], row, row->agreement, 100, 2, "%");
-    figure_text(cells[6], row, row->seconds, 1, 1, "");
-    figure_text(cells[7], row, row->omitted_recall, 100, 2, "%");
-    figure_text(cells[8], row, row->shift, 1, 2, "");
+    figure_text(cells[6], row, row->calibration, 100, 2, "%");
+    figure_text(cells[7], row, row->seconds, 1, 1, "");
+    figure_text(cells[8], row, row->omitted_recall, 100, 2, "%");
+    figure_text(cells[9], row, row->shift, 1, 2, "");
     for (int i = 0; i < COLUMNS; i++)
         texts[i] = cells[i];
     cli_table_row(t, texts);
 }
 
 static void print_table(vkd_ctx *ctx, const vkd_run *run, bool markdown) {
-    static const char *const heads[COLUMNS] = {"",           "test accuracy",     "test errors",
-                                               "parameters", "KL to teacher",     "agreement",
-                                               "seconds",    "recall of omitted", "shift"};
+    static const char *const heads[COLUMNS] = {
+        "",          "test accuracy",     "test errors", "parameters",        "KL to teacher",
+        "agreement", "calibration error", "seconds",     "recall of omitted", "shift"};
     bool omitted = false;
     for (uint32_t i = 0; i < vkd_run_row_count(run); i++)
         omitted = omitted || isfinite(vkd_run_row(run, i)->omitted_recall.mean);

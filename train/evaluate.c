@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The figures of the final table, in double precision on the host, from logits of the whole split:
- *
- *   accuracy   share of samples where argmax_v z[n,v] is the label
- *   kl         1/N sum_n sum_v p[n,v] (log p[n,v] - log q[n,v]), p the teacher's softmax, tau 1
- *   agreement  share of samples where student and teacher have the same argmax
+/* The rows of the final table: one for each model after its last stage and for each control, one
+ * for a loaded model that teaches, one for each ensemble (the mean of its models' probabilities).
+ * The figures are those of figures.c, on the test split.
  *
  * A stage that left classes out of its training samples gets further rows, with those classes'
  * logits raised (Hinton, Vinyals, Dean, arXiv:1503.02531, section 3): by the recipe's bias_shift,
@@ -14,51 +12,6 @@
 
 #include "train/model_file.h"
 #include "train/session.h"
-
-/* Index of the first largest. */
-static uint32_t argmax(const float *z, uint32_t classes) {
-    uint32_t best = 0;
-    for (uint32_t v = 1; v < classes; v++)
-        if (z[v] > z[best]) best = v;
-    return best;
-}
-
-uint32_t vkd__correct_count(const float *logits, const int32_t *labels, uint32_t rows,
-                            uint32_t classes) {
-    uint32_t correct = 0;
-    for (uint32_t n = 0; n < rows; n++)
-        correct += argmax(logits + (size_t)n * classes, classes) == (uint32_t)labels[n];
-    return correct;
-}
-
-static double log_sum_exp(const float *z, uint32_t classes) {
-    const double top = (double)z[argmax(z, classes)];
-    double sum = 0;
-    for (uint32_t v = 0; v < classes; v++)
-        sum += exp((double)z[v] - top);
-    return log(sum) + top;
-}
-
-double vkd__mean_kl(const float *teacher, const float *student, uint32_t rows, uint32_t classes) {
-    double total = 0;
-    for (uint32_t n = 0; n < rows; n++) {
-        const float *t = teacher + (size_t)n * classes, *s = student + (size_t)n * classes;
-        const double lt = log_sum_exp(t, classes), ls = log_sum_exp(s, classes);
-        for (uint32_t v = 0; v < classes; v++) {
-            const double p = exp((double)t[v] - lt);
-            if (p > 0) total += p * (((double)t[v] - lt) - ((double)s[v] - ls));
-        }
-    }
-    return total / rows;
-}
-
-double vkd__share_agreeing(const float *a, const float *b, uint32_t rows, uint32_t classes) {
-    uint32_t same = 0;
-    for (uint32_t n = 0; n < rows; n++)
-        same +=
-            argmax(a + (size_t)n * classes, classes) == argmax(b + (size_t)n * classes, classes);
-    return (double)same / rows;
-}
 
 static bool contains(const vkd__u32s *list, uint32_t value) {
     for (uint32_t i = 0; i < list->count; i++)
@@ -73,7 +26,7 @@ static double recall(const float *logits, const vkd__split *split, uint32_t clas
     for (uint32_t n = 0; n < split->count; n++) {
         if (!contains(of, (uint32_t)split->labels[n])) continue;
         all++;
-        right += argmax(logits + (size_t)n * classes, classes) == (uint32_t)split->labels[n];
+        right += vkd__argmax(logits + (size_t)n * classes, classes) == (uint32_t)split->labels[n];
     }
     return all ? (double)right / all : NAN;
 }
@@ -131,14 +84,14 @@ typedef struct table {
     vkd__session *s;
     vkd__result *rows;
     uint32_t *count;
-    float **teachers; /* (model_count) test logits, made when first asked for */
+    float **logits; /* (model_count) of the test split, made when first asked for */
 } table;
 
-static vkd_result teacher_test(table *t, uint32_t model, const float **out) {
+static vkd_result model_test(table *t, uint32_t model, const float **out) {
     const vkd__recipe_model *m = &t->s->recipe->models[model];
     vkd_result r = VKD_OK;
-    if (!t->teachers[model]) r = logits_of(t->s, m, m->name, false, &t->teachers[model]);
-    *out = t->teachers[model];
+    if (!t->logits[model]) r = logits_of(t->s, m, m->name, false, &t->logits[model]);
+    *out = t->logits[model];
     return r;
 }
 
@@ -158,18 +111,20 @@ static vkd__result *add_row(table *t, const char *label, const char *group, cons
                             const float *teacher) {
     const vkd__session *s = t->s;
     const vkd__split *test = &s->data->test;
-    const uint32_t classes = s->data->classes;
-    const uint32_t correct = vkd__correct_count(logits, test->labels, test->count, classes);
+    const vkd__figures f =
+        vkd__figures_of(logits, teacher, test->labels, test->count, s->data->classes);
     vkd__result *row = &t->rows[(*t->count)++];
     *row = (vkd__result){
         .label = label,
         .model = group,
         .parameters = parameters_of(s->store, group),
         .tests = test->count,
-        .accuracy = (double)correct / test->count,
-        .errors = test->count - correct,
-        .kl = teacher ? vkd__mean_kl(teacher, logits, test->count, classes) : NAN,
-        .agreement = teacher ? vkd__share_agreeing(teacher, logits, test->count, classes) : NAN,
+        .accuracy = f.accuracy,
+        .errors = f.errors,
+        .kl = f.kl,
+        .agreement = f.agreement,
+        .teacher_entropy = f.teacher_entropy,
+        .calibration = f.calibration,
         .omitted_recall = NAN,
         .shift = NAN,
     };
@@ -227,11 +182,13 @@ static vkd_result phase_rows(table *t, const vkd__phase *p) {
     vkd__session *s = t->s;
     const vkd__recipe_stage *stage = p->stage;
     const uint32_t teacher_model = vkd__phase_teacher(s, p);
-    const float *teacher = NULL;
-    float *logits = NULL;
+    const float *teacher = NULL, *logits = NULL;
+    float *own = NULL; /* a control's, which nobody else asks for */
     vkd_result r = VKD_OK;
-    if (teacher_model != VKD__NONE) r = teacher_test(t, teacher_model, &teacher);
-    if (!r) r = logits_of(s, p->model, p->group, false, &logits);
+    if (teacher_model != VKD__NONE) r = model_test(t, teacher_model, &teacher);
+    if (!r && p->control) r = logits_of(s, p->model, p->group, false, &own);
+    if (!r && !p->control) r = model_test(t, stage->model, &logits);
+    if (p->control) logits = own;
     const char *label = teacher_model == VKD__NONE && !p->control
                             ? p->model->name
                             : vkd__arena_format(&s->arena, "%s %s", p->model->name,
@@ -249,7 +206,7 @@ static vkd_result phase_rows(table *t, const vkd__phase *p) {
             if (!r && e->bias_search) r = shifted_row(t, p, row, logits, teacher, true);
         }
     }
-    vkd__free(s->ctx, logits);
+    vkd__free(s->ctx, own);
     return r;
 }
 
@@ -265,12 +222,47 @@ static vkd_result loaded_rows(table *t) {
         }
         if (!teaches || trained) continue;
         const float *logits = NULL;
-        r = teacher_test(t, i, &logits);
+        r = model_test(t, i, &logits);
         if (r) return r;
         vkd__result *row = add_row(t, recipe->models[i].name, recipe->models[i].name, logits, NULL);
         row->seconds = NAN;
         row->shared = t->s->seed_index > 0;
     }
+    return r;
+}
+
+/* Whether a repetition took the model over from the first one. */
+static bool is_shared(const vkd__session *s, uint32_t model) {
+    for (uint32_t i = 0; i < s->phase_count; i++)
+        if (s->phases[i].stage->model == model && !s->phases[i].control && !s->phases[i].shared)
+            return false;
+    return s->seed_index > 0;
+}
+
+/* No model of its own: it has no file and no seconds, and as many parameters as its models. */
+static vkd_result ensemble_row(table *t, const vkd__ensemble *e) {
+    vkd__session *s = t->s;
+    const uint32_t tests = s->data->test.count, classes = s->data->classes;
+    const float **parts = VKD_NEW(&s->arena, const float *, e->count);
+    float *weights = VKD_NEW(&s->arena, float, e->count);
+    float *mean = vkd__alloc(s->ctx, (size_t)tests * classes, sizeof *mean);
+    uint64_t parameters = 0;
+    vkd_result r = parts && weights && mean ? VKD_OK : VKD_E_MEMORY;
+    for (uint32_t i = 0; i < e->count && !r; i++) {
+        weights[i] = 1.0f / (float)e->count;
+        parameters += parameters_of(s->store, s->recipe->models[e->models[i]].name);
+        r = model_test(t, e->models[i], &parts[i]);
+    }
+    if (!r) {
+        vkd__mix_probabilities(parts, weights, e->count, tests, classes, mean);
+        vkd__result *row = add_row(t, e->name, e->name, mean, NULL);
+        row->parameters = parameters;
+        row->seconds = NAN;
+        row->shared = true;
+        for (uint32_t i = 0; i < e->count; i++)
+            row->shared = row->shared && is_shared(s, e->models[i]);
+    }
+    vkd__free(s->ctx, mean);
     return r;
 }
 
@@ -286,13 +278,15 @@ static vkd_result check_shifts(const vkd__session *s) {
 vkd_result vkd__evaluate(vkd__session *s, vkd__result *rows, uint32_t *count) {
     *count = 0;
     table t = {s, rows, count, vkd__alloc(s->ctx, s->recipe->model_count, sizeof(float *))};
-    if (!t.teachers) return VKD_E_MEMORY;
+    if (!t.logits) return VKD_E_MEMORY;
     vkd_result r = check_shifts(s);
     if (!r) r = loaded_rows(&t);
     for (uint32_t i = 0; i < s->phase_count && !r; i++)
         if (s->phases[i].last) r = phase_rows(&t, &s->phases[i]);
+    for (uint32_t i = 0; i < s->recipe->evaluation.ensemble_count && !r; i++)
+        r = ensemble_row(&t, &s->recipe->evaluation.ensembles[i]);
     for (uint32_t i = 0; i < s->recipe->model_count; i++)
-        vkd__free(s->ctx, t.teachers[i]);
-    vkd__free(s->ctx, t.teachers);
+        vkd__free(s->ctx, t.logits[i]);
+    vkd__free(s->ctx, t.logits);
     return r;
 }

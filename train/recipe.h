@@ -93,12 +93,21 @@ typedef struct vkd__recipe_options {
     uint32_t loss_scale_growth; /* good steps until it is doubled */
 } vkd__recipe_options;
 
+/* A row of the table: the mean of its models' probabilities. */
+typedef struct vkd__ensemble {
+    const char *name;
+    uint32_t *models; /* (count) indices */
+    uint32_t count;
+} vkd__ensemble;
+
 typedef struct vkd__evaluation {
     uint32_t batch;
     uint32_t every_epochs; /* 0: only at the end */
     bool bias_search;
     vkd__shift shifts[VKD__MAX_SHIFTS];
     uint32_t shift_count;
+    vkd__ensemble *ensembles;
+    uint32_t ensemble_count;
 } vkd__evaluation;
 
 struct vkd_recipe {
@@ -113,6 +122,9 @@ struct vkd_recipe {
     uint32_t stage_count;
     vkd__evaluation evaluation;
 };
+
+/* VKD__NONE when there is none of that name. */
+uint32_t vkd__recipe_model_index(const vkd_recipe *recipe, const char *name);
 
 /* The recipe's own keys with their ranges and defaults, for reading, printing and `--help`. */
 typedef struct vkd__table {

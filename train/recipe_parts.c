@@ -127,6 +127,23 @@ vkd_result vkd__read_models(vkd__reader *r, const vkd__tree *root) {
     return result;
 }
 
+uint32_t vkd__recipe_model_index(const vkd_recipe *recipe, const char *name) {
+    for (uint32_t i = 0; i < recipe->model_count; i++)
+        if (!strcmp(recipe->models[i].name, name)) return i;
+    return VKD__NONE;
+}
+
+vkd_result vkd__read_model_name(vkd__reader *r, const vkd__tree *node, const char *key,
+                                const char *name, uint32_t *out) {
+    *out = vkd__recipe_model_index(r->recipe, name);
+    if (*out != VKD__NONE) return VKD_OK;
+    const char **names = VKD_NEW(r->arena, const char *, r->recipe->model_count);
+    if (!names) return VKD_E_MEMORY;
+    for (uint32_t i = 0; i < r->recipe->model_count; i++)
+        names[i] = r->recipe->models[i].name;
+    return vkd__read_no_such(r, node, key, "model", name, names, r->recipe->model_count);
+}
+
 /* ---- evaluation ---- */
 
 static const vkd__field evaluation_fields[] = {
@@ -175,7 +192,7 @@ static vkd_result read_shifts(vkd__reader *r, const vkd__tree *map, vkd__evaluat
 }
 
 vkd_result vkd__read_evaluation(vkd__reader *r, const vkd__tree *root) {
-    static const char *const keys[] = {"bias_shift", NULL};
+    static const char *const keys[] = {"bias_shift", "ensembles", NULL};
     const vkd__tree *map = NULL;
     vkd__evaluation *e = &r->recipe->evaluation;
     vkd_result result = vkd__read_child(r, root, "evaluation", VKD__TREE_MAP, false, &map);
@@ -185,5 +202,6 @@ vkd_result vkd__read_evaluation(vkd__reader *r, const vkd__tree *root) {
     if (!result)
         result = vkd__read_fields(r, map, evaluation_fields, VKD_COUNT(evaluation_fields), e);
     if (!result && map) result = read_shifts(r, map, e);
+    if (!result && map) result = vkd__read_ensembles(r, map);
     return result;
 }

@@ -69,17 +69,24 @@ static void print_stage(vkd__text *t, const vkd_recipe *r, const vkd__recipe_sta
     print_part(t, "      ", &s->schedule_part);
 }
 
-static void print_evaluation(vkd__text *t, const vkd__evaluation *e) {
+static void print_evaluation(vkd__text *t, const vkd_recipe *r) {
+    const vkd__evaluation *e = &r->evaluation;
     const vkd__table fields = vkd__evaluation_fields();
     vkd__text_add(t, "evaluation:\n");
     print_fields(t, "  ", fields.fields, fields.count, e);
-    if (!e->shift_count) return;
-    vkd__text_add(t, "  bias_shift:\n");
+    if (e->shift_count) vkd__text_add(t, "  bias_shift:\n");
     for (uint32_t i = 0; i < e->shift_count; i++) {
         const vkd__field field = {.type = VKD__FIELD_F32};
         vkd__text_add(t, "    %u: ", (unsigned)e->shifts[i].class_index);
         vkd__fields_get(&field, &e->shifts[i].value, t);
         vkd__text_add(t, "\n");
+    }
+    if (e->ensemble_count) vkd__text_add(t, "  ensembles:\n");
+    for (uint32_t i = 0; i < e->ensemble_count; i++) {
+        vkd__text_add(t, "    - name: %s\n      models: [", e->ensembles[i].name);
+        for (uint32_t k = 0; k < e->ensembles[i].count; k++)
+            vkd__text_add(t, "%s%s", k ? ", " : "", r->models[e->ensembles[i].models[k]].name);
+        vkd__text_add(t, "]\n");
     }
 }
 
@@ -107,7 +114,7 @@ char *vkd_recipe_print(const vkd_recipe *r) {
     vkd__text_add(&t, "stages:\n");
     for (uint32_t i = 0; i < r->stage_count; i++)
         print_stage(&t, r, &r->stages[i]);
-    print_evaluation(&t, &r->evaluation);
+    print_evaluation(&t, r);
     if (!t.failed) return t.text;
     vkd__text_term(&t);
     return NULL;

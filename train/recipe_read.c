@@ -84,7 +84,7 @@ vkd_result vkd__read_number(vkd__reader *r, const vkd__tree *map, const char *ke
 vkd_result vkd__read_no_such(vkd__reader *r, const vkd__tree *map, const char *key,
                              const char *what, const char *name, const char *const *names,
                              size_t count) {
-    const vkd__tree *at = vkd__tree_find(map, key);
+    const vkd__tree *at = key ? vkd__tree_find(map, key) : NULL;
     const char *all = "";
     for (size_t i = 0; i < count && all; i++)
         all = vkd__arena_format(r->arena, "%s%s%s", all, i ? ", " : "", names[i]);

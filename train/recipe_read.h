@@ -46,6 +46,12 @@ vkd_result vkd__read_name(vkd__reader *r, const vkd__tree *node, const char *wha
 /* The key `taps` of a loss: there for one on features, and for no other. `what` names the loss. */
 vkd_result vkd__read_taps(vkd__reader *r, const vkd__tree *map, const char *what,
                           vkd__recipe_loss *loss);
+/* The index of the model called so; else "there is no model", at the place of the map's key, or of
+ * the node itself where key is NULL. */
+vkd_result vkd__read_model_name(vkd__reader *r, const vkd__tree *node, const char *key,
+                                const char *name, uint32_t *out);
+/* The key `ensembles` of the evaluation. */
+vkd_result vkd__read_ensembles(vkd__reader *r, const vkd__tree *map);
 
 vkd_result vkd__read_stages(vkd__reader *r, const vkd__tree *root);
 vkd_result vkd__read_data(vkd__reader *r, const vkd__tree *root);

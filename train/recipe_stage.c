@@ -135,23 +135,6 @@ static vkd_result read_schedule(vkd__reader *r, const vkd__tree *map, vkd__recip
 
 /* ---- One stage ---- */
 
-static uint32_t model_index(const vkd_recipe *recipe, const char *name) {
-    for (uint32_t i = 0; i < recipe->model_count; i++)
-        if (!strcmp(recipe->models[i].name, name)) return i;
-    return VKD__NONE;
-}
-
-static vkd_result find_model(vkd__reader *r, const vkd__tree *map, const char *key,
-                             const char *name, uint32_t *out) {
-    *out = model_index(r->recipe, name);
-    if (*out != VKD__NONE) return VKD_OK;
-    const char **names = VKD_NEW(r->arena, const char *, r->recipe->model_count);
-    if (!names) return VKD_E_MEMORY;
-    for (uint32_t i = 0; i < r->recipe->model_count; i++)
-        names[i] = r->recipe->models[i].name;
-    return vkd__read_no_such(r, map, key, "model", name, names, r->recipe->model_count);
-}
-
 static vkd_result read_losses(vkd__reader *r, const vkd__tree *map, vkd__recipe_stage *s) {
     const vkd__tree *list = NULL;
     vkd_result result = vkd__read_child(r, map, "losses", VKD__TREE_LIST, true, &list);
@@ -221,7 +204,7 @@ static vkd_result check_chain(vkd__reader *r, const vkd__tree *map, const vkd__r
     if (s->options.control) {
         const char *name = vkd__arena_format(r->arena, "%s_control", model->name);
         if (!name) return VKD_E_MEMORY;
-        if (model_index(recipe, name) != VKD__NONE)
+        if (vkd__recipe_model_index(recipe, name) != VKD__NONE)
             return vkd__fail(r->ctx, VKD_E_RECIPE,
                              "%s: the control of '%s' needs the name of the model '%s'", map->where,
                              model->name, name);
@@ -247,8 +230,8 @@ static vkd_result read_stage(vkd__reader *r, const vkd__tree *map, vkd__recipe_s
     result = vkd__read_keys(r, map, what, keys, stage_fields, VKD_COUNT(stage_fields));
     if (!result)
         result = vkd__read_fields(r, map, stage_fields, VKD_COUNT(stage_fields), &s->options);
-    if (!result) result = find_model(r, map, "train", train, &s->model);
-    if (!result && *teacher) result = find_model(r, map, "teacher", teacher, &s->teacher);
+    if (!result) result = vkd__read_model_name(r, map, "train", train, &s->model);
+    if (!result && *teacher) result = vkd__read_model_name(r, map, "teacher", teacher, &s->teacher);
     if (!result) result = read_losses(r, map, s);
     if (!result) result = choose_logits(r, map, s);
     if (!result) result = read_optimiser(r, map, s);

@@ -99,7 +99,8 @@ void vkd_run_destroy(vkd_run *run) {
 
 /* A session's labels outlive it. */
 static vkd_result keep_results(vkd_run *run, uint32_t index, vkd__session *s) {
-    const size_t most = (size_t)s->phase_count * VKD__ROWS_A_PHASE + run->recipe->model_count;
+    const size_t most = (size_t)s->phase_count * VKD__ROWS_A_PHASE + run->recipe->model_count +
+                        run->recipe->evaluation.ensemble_count;
     vkd__result *rows = VKD_NEW(&run->arena, vkd__result, most);
     if (!rows) return VKD_E_MEMORY;
     vkd_result r = vkd__evaluate(s, rows, &run->result_counts[index]);

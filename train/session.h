@@ -17,6 +17,7 @@
 
 #include <stdio.h>
 
+#include "train/figures.h"
 #include "train/order.h"
 #include "train/recipe.h"
 
@@ -158,16 +159,12 @@ typedef struct vkd__result {
     const char *label, *model;
     uint64_t parameters;
     uint32_t tests;
-    double accuracy, errors, kl, agreement, omitted_recall, seconds, shift;
+    double accuracy, errors, kl, agreement, teacher_entropy, calibration;
+    double omitted_recall, seconds, shift;
     bool shared;
 } vkd__result;
-/* rows has room for VKD__ROWS_A_PHASE per phase and one per model. */
+/* rows has room for VKD__ROWS_A_PHASE per phase, one per model and one per ensemble. */
 vkd_result vkd__evaluate(vkd__session *s, vkd__result *rows, uint32_t *count);
-/* Figures of (rows, classes) logits, as evaluate.c defines them. */
-uint32_t vkd__correct_count(const float *logits, const int32_t *labels, uint32_t rows,
-                            uint32_t classes);
-double vkd__mean_kl(const float *teacher, const float *student, uint32_t rows, uint32_t classes);
-double vkd__share_agreeing(const float *a, const float *b, uint32_t rows, uint32_t classes);
 
 /* ---- checkpoint.c ---- */
 vkd_result vkd__checkpoint_write(vkd__session *s);

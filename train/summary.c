@@ -15,6 +15,8 @@ static const struct {
     {"errors", offsetof(vkd__result, errors), offsetof(vkd_row, errors)},
     {"kl", offsetof(vkd__result, kl), offsetof(vkd_row, kl)},
     {"agreement", offsetof(vkd__result, agreement), offsetof(vkd_row, agreement)},
+    {"teacher_entropy", offsetof(vkd__result, teacher_entropy), offsetof(vkd_row, teacher_entropy)},
+    {"calibration_error", offsetof(vkd__result, calibration), offsetof(vkd_row, calibration)},
     {"omitted_recall", offsetof(vkd__result, omitted_recall), offsetof(vkd_row, omitted_recall)},
     {"seconds", offsetof(vkd__result, seconds), offsetof(vkd_row, seconds)},
     {"shift", offsetof(vkd__result, shift), offsetof(vkd_row, shift)},

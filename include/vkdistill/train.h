@@ -122,17 +122,19 @@ typedef struct vkd_figure {
 /* One model of the final table. */
 typedef struct vkd_row {
     const char *label; /* "teacher", "student alone", "student distilled", ... */
-    const char *model; /* group: also the name of its file in the folder */
+    const char *model; /* group: also the name of its file in the folder; an ensemble has none */
     uint32_t tests;    /* samples of the test split */
     uint64_t parameters;
-    uint32_t seeds;            /* trainings behind the figures */
-    vkd_figure accuracy;       /* share of the test split, 0 to 1 */
-    vkd_figure errors;         /* wrong answers on the test split */
-    vkd_figure kl;             /* mean KL(teacher || model) on the test split, tau 1, nats */
-    vkd_figure agreement;      /* share of the test split where model and teacher say the same */
-    vkd_figure omitted_recall; /* share right among the classes that the stage left out */
-    vkd_figure seconds;        /* of training */
-    vkd_figure shift;          /* added to the left-out classes' logits; NaN for a row without */
+    uint32_t seeds;             /* trainings behind the figures */
+    vkd_figure accuracy;        /* share of the test split, 0 to 1 */
+    vkd_figure errors;          /* wrong answers on the test split */
+    vkd_figure kl;              /* mean KL(teacher || model) on the test split, tau 1, nats */
+    vkd_figure agreement;       /* share of the test split where model and teacher say the same */
+    vkd_figure teacher_entropy; /* mean entropy of the teacher on the test split, tau 1, nats */
+    vkd_figure calibration;     /* expected calibration error on the test split, 15 bins, 0 to 1 */
+    vkd_figure omitted_recall;  /* share right among the classes that the stage left out */
+    vkd_figure seconds;         /* of training */
+    vkd_figure shift;           /* added to the left-out classes' logits; NaN for a row without */
 } vkd_row;
 
 /* Rows of a run that was executed; 0 before. */

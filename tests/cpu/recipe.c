@@ -104,6 +104,32 @@ static void the_printed_recipe_reads_back_the_same(void **state) {
     vkd_ctx_destroy(ctx);
 }
 
+static void ensembles_name_models_that_are_there_in_the_end(void **state) {
+    (void)state;
+    vkd_ctx *ctx = test_ctx();
+    const char *const set = "evaluation.ensembles=[{name: both, models: [student, teacher]}]";
+    vkd_recipe *r = parse(ctx, good, set);
+    assert_int_equal(r->evaluation.ensemble_count, 1);
+    assert_string_equal(r->evaluation.ensembles[0].name, "both");
+    assert_int_equal(r->evaluation.ensembles[0].models[0], 1);
+    assert_int_equal(r->evaluation.ensembles[0].models[1], 0);
+    char *printed = vkd_recipe_print(r);
+    vkd_recipe *second = parse(ctx, printed, NULL);
+    char *again = vkd_recipe_print(second);
+    assert_string_equal(printed, again);
+    assert_non_null(strstr(printed, "models: [student, teacher]"));
+    vkd_free_text(ctx, printed);
+    vkd_free_text(ctx, again);
+    vkd_recipe_destroy(r);
+    vkd_recipe_destroy(second);
+    static const char *const nobody[] = {
+        "models.third={arch: mlp}", "evaluation.ensembles=[{name: e, models: [teacher, third]}]"};
+    assert_int_equal(vkd_recipe_parse(ctx, "r.yaml", good, strlen(good), nobody, 2, &r),
+                     VKD_E_RECIPE);
+    assert_non_null(strstr(vkd_ctx_error(ctx), "which no stage trains and no file gives"));
+    vkd_ctx_destroy(ctx);
+}
+
 static void set_reaches_values_by_name_and_by_index(void **state) {
     (void)state;
     static const char *const sets[] = {"stages.distil.losses.kd_kl.weight=0.5",
@@ -187,6 +213,14 @@ static void mistakes_name_line_and_nearest_key(void **state) {
            "needs the name of the model 'student_control'");
     refuse("{3: 2.5}", "{3: 2000}", "from -1000 to 1000");
     refuse("std: [0.5]", "std: 0", "std");
+    refuse("{3: 2.5}", "{3: 2.5}, ensembles: [{name: e, models: [teacher]}]", "has 1 models");
+    refuse("{3: 2.5}", "{3: 2.5}, ensembles: [{name: e, models: [teacher, studend]}]",
+           "did you mean 'student'");
+    refuse("{3: 2.5}", "{3: 2.5}, ensembles: [{name: e, models: [teacher, teacher]}]", "twice");
+    refuse("{3: 2.5}", "{3: 2.5}, ensembles: [{name: student, models: [teacher, student]}]",
+           "'student' is a model's");
+    refuse("{3: 2.5}", "{3: 2.5}, ensembles: [{name: e, model: [teacher, student]}]",
+           "did you mean 'models'");
 }
 
 static void several_stages_may_train_one_model(void **state) {
@@ -417,6 +451,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_recipe_is_read_whole),
         cmocka_unit_test(the_printed_recipe_reads_back_the_same),
+        cmocka_unit_test(ensembles_name_models_that_are_there_in_the_end),
         cmocka_unit_test(set_reaches_values_by_name_and_by_index),
         cmocka_unit_test(set_says_what_is_wrong),
         cmocka_unit_test(mistakes_name_line_and_nearest_key),

@@ -174,12 +174,48 @@ static void a_control_starts_from_the_loaded_values_too(void **state) {
     alike(b, "loaded/student_control.safetensors", "one/student.safetensors", true);
 }
 
+/* ---- Ensembles ---- */
+
+/* Three generations from other start values: together they are no worse than the worst of them, and
+ * an ensemble of equal models says what each of them says. */
+static void an_ensemble_has_a_row_of_its_own(void **state) {
+    const bench *b = *state;
+    const char *const sets[] = {
+        "models={a: {arch: mlp, hidden: [5]}, b: {arch: mlp, hidden: [5], init_seed: 1}, "
+        "c: {arch: mlp, hidden: [5]}}",
+        "stages=[{train: a, losses: [{loss: ce}], optimiser: {name: adamw, lr: 0.01}, epochs: 3, "
+        "batch: 24}, {train: b, teacher: a, losses: [{loss: kd_kl}], optimiser: {name: adamw, "
+        "lr: 0.01}, epochs: 3, batch: 24}, {train: c, losses: [{loss: ce}], optimiser: {name: "
+        "adamw, lr: 0.01}, epochs: 3, batch: 24}]",
+        "evaluation.ensembles=[{name: two, models: [a, b]}, {name: same, models: [a, c]}]", NULL};
+    vkd_row rows[8];
+    uint32_t count = 0;
+    run_desc(b, sets, NULL, "ensemble", rows, &count);
+    assert_int_equal(count, 5);
+    assert_int_equal(rows[3].parameters, rows[0].parameters + rows[1].parameters);
+    assert_true(rows[4].accuracy.mean == rows[0].accuracy.mean);
+    assert_true(fabs(rows[4].calibration.mean - rows[0].calibration.mean) < 1e-6);
+    assert_true(fabs(rows[3].calibration.mean - rows[0].calibration.mean) > 1e-4);
+    assert_true(fabs(rows[3].calibration.mean - rows[1].calibration.mean) > 1e-4);
+    const double worse = fmin(rows[0].accuracy.mean, rows[1].accuracy.mean);
+    assert_true(rows[3].accuracy.mean >= worse - 0.02);
+    assert_true(isnan(rows[3].kl.mean) && isnan(rows[3].seconds.mean));
+    assert_true(isfinite(rows[1].teacher_entropy.mean) && isnan(rows[0].teacher_entropy.mean));
+
+    /* a teaches and is trained once; b and the ensemble with it are repeated. */
+    const vkd_run_desc seeds = {.seeds = 2};
+    run_desc(b, sets, &seeds, "ensemble_seeds", rows, &count);
+    assert_int_equal(rows[0].seeds, 1);
+    assert_int_equal(rows[3].seeds, 2);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_later_stage_goes_on_where_the_earlier_ended),
         cmocka_unit_test(an_optimiser_starts_anew_in_each_stage),
         cmocka_unit_test(a_teacher_is_the_model_as_it_then_is),
         cmocka_unit_test(a_model_may_have_its_own_start_values),
+        cmocka_unit_test(an_ensemble_has_a_row_of_its_own),
         cmocka_unit_test(a_control_starts_from_the_loaded_values_too),
     };
     return cmocka_run_group_tests_name("train_stages", tests, open_bench, close_bench);
