@@ -228,11 +228,13 @@ typedef enum vkd_init_kind {
     VKD_INIT_XAVIER_NORMAL,
     VKD_INIT_KAIMING_UNIFORM, /* He et al. 2015, fan_in: +-gain*sqrt(3/fan_in) */
     VKD_INIT_KAIMING_NORMAL,
-    VKD_INIT_FAN_IN_UNIFORM /* +-1/sqrt(fan_in): what PyTorch's Linear uses for weight and bias */
+    VKD_INIT_FAN_IN_UNIFORM, /* +-1/sqrt(fan_in): what PyTorch's Linear uses for weight and bias */
+    VKD_INIT_KAIMING_NORMAL_FAN_OUT /* He et al. 2015 backwards: deviation gain/sqrt(fan_out); what
+                                       torchvision gives convolutions, with gain sqrt(2) */
 } vkd_init_kind;
 
-/* fan_in is the product of all axes but the first, fan_out the first axis times all from the third
- * on: weights are (out, in, ...). `fan_in` overrides it where it is not 0 (for a bias).
+/* fan_in is the product of all axes but the first, fan_out that of all but the last: weights are
+ * (out, ..., in). `fan_in` overrides it where it is not 0 (for a bias).
  * The numbers depend on the graph's seed and the name after its first dot alone, so that two
  * models of one architecture start equal, on every device. */
 typedef struct vkd_init {

@@ -42,11 +42,10 @@ void vkd__init_values(const vkd_init *init, vkd_shape shape, uint32_t seed, cons
     const char *dot = strchr(name, '.');
     const uint32_t stream = vkd__philox_stream(dot ? dot + 1 : name);
     const double gain = init->gain != 0.0f ? (double)init->gain : 1.0;
-    double rest = 1, fan_out = shape.axes ? shape.dim[0] : 1;
-    for (uint32_t i = 2; i < shape.axes; i++)
-        rest *= shape.dim[i];
-    fan_out *= rest;
-    const double own = shape.axes > 1 ? shape.dim[1] * rest : (shape.axes ? shape.dim[0] : 1);
+    const double first = shape.axes ? shape.dim[0] : 1;
+    const double last = shape.axes > 1 ? shape.dim[shape.axes - 1] : 1;
+    const double fan_out = (double)count / last;
+    const double own = shape.axes > 1 ? (double)count / first : first;
     const double fan_in = init->fan_in ? init->fan_in : own;
     switch (init->kind) {
     case VKD_INIT_ZEROS:
@@ -78,6 +77,9 @@ void vkd__init_values(const vkd_init *init, vkd_shape shape, uint32_t seed, cons
         break;
     case VKD_INIT_FAN_IN_UNIFORM:
         fill_uniform(out, count, seed, stream, 1.0 / sqrt(fan_in));
+        break;
+    case VKD_INIT_KAIMING_NORMAL_FAN_OUT:
+        fill_normal(out, count, seed, stream, gain * sqrt(1.0 / fan_out));
         break;
     }
 }

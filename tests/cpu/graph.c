@@ -189,24 +189,41 @@ static void start_values_depend_on_seed_and_name_after_the_dot(void **state) {
 
 static void uniform_start_values_keep_their_bounds(void **state) {
     (void)state;
+    const vkd_shape linear = VKD_SHAPE(40, 100), convolution = VKD_SHAPE(40, 5, 2, 10);
     const struct {
         vkd_init init;
+        vkd_shape shape;
         double bound;
     } kinds[] = {
-        {{.kind = VKD_INIT_XAVIER_UNIFORM}, sqrt(6.0 / (100 + 40))},
-        {{.kind = VKD_INIT_KAIMING_UNIFORM, .gain = 2}, 2 * sqrt(3.0 / 100)},
-        {{.kind = VKD_INIT_FAN_IN_UNIFORM}, 0.1},
-        {{.kind = VKD_INIT_FAN_IN_UNIFORM, .fan_in = 25}, 0.2},
-        {{.kind = VKD_INIT_UNIFORM, .value = 0.5f}, 0.5},
+        {{.kind = VKD_INIT_XAVIER_UNIFORM}, linear, sqrt(6.0 / (100 + 40))},
+        {{.kind = VKD_INIT_XAVIER_UNIFORM}, convolution, sqrt(6.0 / (100 + 400))},
+        {{.kind = VKD_INIT_KAIMING_UNIFORM}, convolution, sqrt(3.0 / 100)},
+        {{.kind = VKD_INIT_KAIMING_UNIFORM, .gain = 2}, linear, 2 * sqrt(3.0 / 100)},
+        {{.kind = VKD_INIT_FAN_IN_UNIFORM}, linear, 0.1},
+        {{.kind = VKD_INIT_FAN_IN_UNIFORM, .fan_in = 25}, linear, 0.2},
+        {{.kind = VKD_INIT_UNIFORM, .value = 0.5f}, linear, 0.5},
     };
     for (size_t k = 0; k < VKD_COUNT(kinds); k++) {
         float v[4000];
         double most = 0;
-        vkd__init_values(&kinds[k].init, VKD_SHAPE(40, 100), 3, "m.w", v);
+        vkd__init_values(&kinds[k].init, kinds[k].shape, 3, "m.w", v);
         for (int i = 0; i < 4000; i++)
             most = fmax(most, fabs((double)v[i]));
         assert_true(most <= kinds[k].bound * 1.000001 && most > kinds[k].bound * 0.99);
     }
+}
+
+/* (O, R, S, C): fan_out is O R S. */
+static void fan_out_of_a_convolution_counts_its_taps(void **state) {
+    (void)state;
+    const vkd_init init = {.kind = VKD_INIT_KAIMING_NORMAL_FAN_OUT, .gain = 1.41421356f};
+    float v[4000];
+    double squares = 0;
+    vkd__init_values(&init, VKD_SHAPE(8, 5, 5, 20), 3, "m.w", v);
+    for (int i = 0; i < 4000; i++)
+        squares += (double)v[i] * (double)v[i];
+    const double variance = 2.0 / (8 * 5 * 5);
+    assert_true(fabs(squares / 4000 - variance) < 5 * variance * sqrt(2.0 / 4000));
 }
 
 static void store_values_go_in_and_out_before_there_is_a_device(void **state) {
@@ -299,6 +316,7 @@ int main(void) {
         T(a_group_is_laid_out_with_padding_and_undecayed_members_last),
         T(start_values_depend_on_seed_and_name_after_the_dot),
         T(uniform_start_values_keep_their_bounds),
+        T(fan_out_of_a_convolution_counts_its_taps),
         T(store_values_go_in_and_out_before_there_is_a_device),
         T(gradients_of_several_readers_are_summed),
         T(a_parameter_out_of_reach_gets_zeros_and_a_stopped_one_too),
