@@ -62,9 +62,9 @@ static vkd_result find_samples(vkd_ctx *ctx, const vkd__st_file *file, const cha
         return vkd__fail(ctx, VKD_E_DATA,
                          "'%s' has %zu tensors and none is called 'input' or 'images'", path,
                          vkd__st_count(file));
-    if ((*out)->dtype == VKD_I32)
-        return vkd__fail(ctx, VKD_E_DATA, "'%s': '%s' is I32, samples are F32 or U8", path,
-                         (*out)->name);
+    if ((*out)->dtype != VKD_F32 && (*out)->dtype != VKD_U8)
+        return vkd__fail(ctx, VKD_E_DATA, "'%s': '%s' is %s, samples are F32 or U8", path,
+                         (*out)->name, vkd__st_dtype_name(file, *out));
     if ((*out)->shape.axes < 1 || !(*out)->bytes)
         return vkd__fail(ctx, VKD_E_SHAPE, "'%s': '%s' has no samples, should be (N, ...)", path,
                          (*out)->name);

@@ -41,7 +41,7 @@ static vkd_result take(const source *s, const char *name, vkd_dtype dtype, uint3
                          dtypes[dtype], shapes[axes], s->def->name);
     if (t->dtype != dtype)
         return vkd__fail(s->ctx, VKD_E_DATA, "'%s': '%s' is %s, the loss %s needs %s", s->path,
-                         name, dtypes[t->dtype], s->def->name, dtypes[dtype]);
+                         name, vkd__st_dtype_name(s->file, t), s->def->name, dtypes[dtype]);
     if (!t->bytes || (axes ? t->shape.axes != axes : t->shape.axes < 2))
         return vkd__fail(s->ctx, VKD_E_SHAPE,
                          "'%s': '%s' has %u axes and %llu values, the loss %s needs %s", s->path,

@@ -28,20 +28,31 @@ typedef struct parse {
 
 #define REFUSE(p, ...) vkd__fail((p)->ctx, VKD_E_FORMAT, __VA_ARGS__)
 
-static vkd_result read_dtype(const parse *p, const json_t *entry, vkd__st_tensor *t) {
-    static const struct {
-        const char *name;
-        vkd_dtype dtype;
-    } known[] = {{"F32", VKD_F32}, {"I32", VKD_I32}, {"U8", VKD_U8}};
-    const char *dtype = json_string_value(json_object_get(entry, "dtype"));
-    if (!dtype) return REFUSE(p, "'%s': tensor '%.200s' has no dtype", p->file, t->name);
-    for (size_t i = 0; i < VKD_COUNT(known); i++) {
-        if (strcmp(dtype, known[i].name)) continue;
-        t->dtype = known[i].dtype;
+/* What the format knows, with the bytes of one value. */
+typedef struct dtype {
+    const char *name;
+    vkd_dtype dtype;
+    uint32_t size;
+} dtype;
+static const dtype dtypes[] = {
+    {"F32", VKD_F32, 4},        {"I32", VKD_I32, 4},           {"U8", VKD_U8, 1},
+    {"F64", VKD__ST_OTHER, 8},  {"F16", VKD_F16, 2},           {"BF16", VKD_BF16, 2},
+    {"I64", VKD__ST_OTHER, 8},  {"U64", VKD__ST_OTHER, 8},     {"U32", VKD__ST_OTHER, 4},
+    {"I16", VKD__ST_OTHER, 2},  {"U16", VKD__ST_OTHER, 2},     {"I8", VKD__ST_OTHER, 1},
+    {"BOOL", VKD__ST_OTHER, 1}, {"F8_E4M3", VKD__ST_OTHER, 1}, {"F8_E5M2", VKD__ST_OTHER, 1},
+};
+
+static vkd_result read_dtype(const parse *p, const json_t *entry, vkd__st_tensor *t,
+                             uint32_t *size) {
+    const char *name = json_string_value(json_object_get(entry, "dtype"));
+    if (!name) return REFUSE(p, "'%s': tensor '%.200s' has no dtype", p->file, t->name);
+    for (size_t i = 0; i < VKD_COUNT(dtypes); i++) {
+        if (strcmp(name, dtypes[i].name)) continue;
+        t->dtype = dtypes[i].dtype;
+        *size = dtypes[i].size;
         return VKD_OK;
     }
-    return REFUSE(p, "'%s': tensor '%.200s' is %.20s, only F32, I32 and U8 are read", p->file,
-                  t->name, dtype);
+    return REFUSE(p, "'%s': tensor '%.200s' is of the unknown dtype %.20s", p->file, t->name, name);
 }
 
 /* A JSON whole number of at least 0, and nothing else. */
@@ -52,7 +63,8 @@ static bool read_whole(const json_t *value, uint64_t *out) {
 }
 
 /* The shape, and from it the bytes there must be. */
-static vkd_result read_shape(const parse *p, const json_t *entry, vkd__st_tensor *t) {
+static vkd_result read_shape(const parse *p, const json_t *entry, uint32_t size,
+                             vkd__st_tensor *t) {
     const json_t *shape = json_object_get(entry, "shape");
     if (!json_is_array(shape))
         return REFUSE(p, "'%s': tensor '%.200s' has no shape", p->file, t->name);
@@ -60,7 +72,7 @@ static vkd_result read_shape(const parse *p, const json_t *entry, vkd__st_tensor
     if (axes > VKD_MAX_AXES)
         return REFUSE(p, "'%s': tensor '%.200s' has %zu axes, at most %d are read", p->file,
                       t->name, axes, VKD_MAX_AXES);
-    const uint64_t limit = SIZE_MAX / 4;
+    const uint64_t limit = SIZE_MAX / 8;
     uint64_t count = 1;
     bool empty = false, over = false;
     t->shape.axes = (uint32_t)axes;
@@ -78,7 +90,7 @@ static vkd_result read_shape(const parse *p, const json_t *entry, vkd__st_tensor
             count *= dim;
     }
     if (over && !empty) return REFUSE(p, "'%s': tensor '%.200s' is too large", p->file, t->name);
-    t->bytes = empty ? 0 : (size_t)count * (t->dtype == VKD_U8 ? 1 : 4);
+    t->bytes = empty ? 0 : (size_t)count * size;
     return VKD_OK;
 }
 
@@ -127,8 +139,9 @@ static vkd_result read_entries(const parse *p, vkd__st_file *f) {
         }
         vkd__st_tensor *t = &f->tensors[f->count++];
         t->name = name;
-        r = read_dtype(p, entry, t);
-        if (!r) r = read_shape(p, entry, t);
+        uint32_t size = 0;
+        r = read_dtype(p, entry, t, &size);
+        if (!r) r = read_shape(p, entry, size, t);
         if (!r) r = read_offsets(p, entry, t);
         if (r) return r;
     }
@@ -257,6 +270,10 @@ const vkd__st_tensor *vkd__st_find(const vkd__st_file *f, const char *name) {
     const vkd__st_tensor **found =
         f->count ? bsearch(&key, f->sorted, f->count, sizeof *f->sorted, by_name) : NULL;
     return found ? *found : NULL;
+}
+
+const char *vkd__st_dtype_name(const vkd__st_file *f, const vkd__st_tensor *t) {
+    return json_string_value(json_object_get(json_object_get(f->header, t->name), "dtype"));
 }
 
 const char *vkd__st_metadata(const vkd__st_file *f, const char *key) {

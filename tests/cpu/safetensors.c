@@ -86,6 +86,28 @@ static void tensors_and_metadata_are_found(void **state) {
     vkd_ctx_destroy(ctx);
 }
 
+static void tensors_of_other_dtypes_stand_beside_the_ones_that_are_read(void **state) {
+    (void)state;
+    static const char header[] = "{" ENTRY("bn1.num_batches_tracked", "I64", "[]", 0, 8) "," ENTRY(
+        "w", "F32", "[2]", 8, 16) "," ENTRY("h", "BF16", "[3]", 16,
+                                            22) "," ENTRY("on", "BOOL", "[1]", 22, 23) "}";
+    vkd_ctx *ctx = test_ctx();
+    uint8_t *memory;
+    vkd__st_file *f;
+    assert_int_equal(parse(ctx, header, 23, &memory, &f), VKD_OK);
+    const vkd__st_tensor *count = vkd__st_find(f, "bn1.num_batches_tracked");
+    assert_int_equal(count->dtype, VKD__ST_OTHER);
+    assert_int_equal(count->bytes, 8);
+    assert_string_equal(vkd__st_dtype_name(f, count), "I64");
+    assert_int_equal(vkd__st_find(f, "w")->dtype, VKD_F32);
+    assert_ptr_equal(vkd__st_find(f, "w")->data, memory + 8 + strlen(header) + 8);
+    assert_int_equal(vkd__st_find(f, "h")->dtype, VKD_BF16);
+    assert_int_equal(vkd__st_find(f, "on")->bytes, 1);
+    vkd__st_close(f);
+    free(memory);
+    vkd_ctx_destroy(ctx);
+}
+
 static void what_a_header_lies_about_is_said(void **state) {
     (void)state;
     static const struct {
@@ -97,8 +119,9 @@ static void what_a_header_lies_about_is_said(void **state) {
         {"[]", 0, "'f' is not a safetensors file, no '{' at byte 8"},
         {"{\"a\":1}", 0, "'f': tensor 'a' has no dtype"},
         {"{\"a\":{\"dtype\":4}}", 0, "'f': tensor 'a' has no dtype"},
-        {"{" ENTRY("a", "BF16", "[2]", 0, 4) "}", 4,
-         "'f': tensor 'a' is BF16, only F32, I32 and U8 are read"},
+        {"{" ENTRY("a", "F4", "[2]", 0, 4) "}", 4, "'f': tensor 'a' is of the unknown dtype F4"},
+        {"{" ENTRY("a", "I64", "[2]", 0, 8) "}", 8,
+         "'f': tensor 'a' has 8 bytes, its shape and dtype need 16"},
         {"{\"a\":{\"dtype\":\"F32\"}}", 0, "'f': tensor 'a' has no shape"},
         {"{" ENTRY("a", "F32", "4", 0, 4) "}", 4, "'f': tensor 'a' has no shape"},
         {"{" ENTRY("a", "F32", "[1,1,1,1,1,1]", 0, 4) "}", 4,
@@ -332,6 +355,7 @@ static void a_full_disk_leaves_the_old_file_whole(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tensors_and_metadata_are_found),
+        cmocka_unit_test(tensors_of_other_dtypes_stand_beside_the_ones_that_are_read),
         cmocka_unit_test(what_a_header_lies_about_is_said),
         cmocka_unit_test(header_sizes_that_lie_are_refused),
         cmocka_unit_test(written_files_read_back_equal),
