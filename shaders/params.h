@@ -137,6 +137,7 @@ struct vkd_loss_params {
     vkd_u32 t_squared;
     vkd_f32 share;
     vkd_f32 a, b;
+    vkd_u32 k; /* of kd_topk */
 };
 
 /* N rows of V, of which the first is row `first` of the whole. */

@@ -424,6 +424,12 @@ VKD_API vkd_tensor vkd_kd_jsd(vkd_graph *g, vkd_tensor student, vkd_tensor teach
  * 0. Ba & Caruana, arXiv:1312.6184, up to the constant. */
 VKD_API vkd_tensor vkd_kd_mse(vkd_graph *g, vkd_tensor student, vkd_tensor teacher);
 
+/* KL over k + 1 events: the teacher's k most likely classes (1 to 64; the smaller index first among
+ * equals) and one bucket for all others; times tau^2 if t_squared. At most vkd_kd_kl, and equal to
+ * it for k >= V. Masks as in vkd_kd_kl. */
+VKD_API vkd_tensor vkd_kd_topk(vkd_graph *g, vkd_tensor student, vkd_tensor teacher, vkd_tensor tau,
+                               uint32_t k, bool t_squared);
+
 /* Decoupled KD: alpha * TCKD + beta * NCKD, times tau^2; masks as in vkd_kd_kl; a label outside
  * 0..V-1 makes its row 0. Zhao et al., arXiv:2203.08679, eq. 7. */
 VKD_API vkd_tensor vkd_dkd(vkd_graph *g, vkd_tensor student, vkd_tensor teacher, vkd_tensor labels,

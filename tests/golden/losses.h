@@ -92,10 +92,26 @@ static const double golden_two_20[] = {
     -0.0564097589333527, -0.167480973739473, -0.26828023080988284, 0.49217096348270856,
 };
 static const double golden_two_21[] = {
+    -0.3192057536138624, 0.10742913031042474, 0.1379417338112448, 0.07383488949219319,
+    0.07013294787716483, 0.051955765657524904, -0.21915486268965678, 0.0970661491549668,
+};
+static const double golden_two_22[] = {
+    -0.31920575361386233, -0.11492417322259342, 0.41456538059203896, 0.019564546244417332,
+    0.013957452631698012, -0.168463363518913, -0.21915486268965673, 0.3736607735768717,
+};
+static const double golden_two_23[] = {
+    -0.31920575361386233, -0.11492417322259342, 0.41456538059203896, 0.019564546244417332,
+    0.013957452631698012, -0.168463363518913, -0.21915486268965673, 0.3736607735768717,
+};
+static const double golden_two_24[] = {
+    -0.25588836915937646, -0.06506521103708415, 0.2966066257314548, 0.024346954465005736,
+    0.06358711525985268, -0.058281759797853966, -0.23862534558849696, 0.23331999012649823,
+};
+static const double golden_two_25[] = {
     -1.8725085946525397, 0.3238164424390184, 0.41456538059203896, 1.1341267716214787,
     0.013957452631697979, -1.7157391709704983, -2.22521995230361, 3.9270016706424116,
 };
-static const double golden_two_22[] = {
+static const double golden_two_26[] = {
     -0.2935855251965476, -0.3225099531876893, 0.7087674408828494, -0.09267196249861279,
     0.054686851825541304, -0.061903586783140334, -0.1550604936784366, 0.1622772286360356,
 };
@@ -356,6 +372,50 @@ static const double golden_wave_20[] = {
     -0.11839898760880486, 0.21222558736031424, -0.07720648017676959,
 };
 static const double golden_wave_21[] = {
+    0.05850913383287848, 0.040938064269064774, 0.014898099976108359, 0.02112748757134494,
+    0.02088185719580452, -0.1950890052345526, 0.03873436238935169, 0.00979859525552929,
+    0.008273035126689152, 0.03572249704479328, 0.01233702998043096, -0.11055402042170052,
+    0.0360302598917603, 0.008392603122497368, -0.18578621336267462, 0.03658553444851249,
+    0.014314172214200723, 0.04162268633281764, 0.04148228937602955, 0.013846881640640272,
+    0.037934649350473984, 0.05467923465385816, 0.02979447135160165, 0.02409523805403765,
+    0.01682439401624274, 0.016710226351735486, -0.17008997875752735, 0.027986414330051657,
+    0.004233746450294811, 0.005309622089396114, 0.018008354126080973, -0.0609905533105844,
+    0.010120109453374064, 0.017752417056834814, 0.005566304134603547,
+};
+static const double golden_wave_22[] = {
+    0.12468196986772699, 0.08663518745678199, -0.1871020400071485, 0.04471105019045678,
+    0.04419123485453468, -0.1950890052345526, 0.08197160287220076, 0.030110584557336877,
+    0.02542261591909543, 0.10977341545559764, -0.11042874850812795, -0.11055402042170054,
+    0.11071915502188678, -0.055043002024088385, -0.18578621336267462, -0.02071210930657754,
+    0.027055812422098136, 0.07867277108817591, 0.07840740095914231, 0.026172567068075952,
+    -0.0038102288682399527, 0.1435537934320228, 0.07822182246880355, -0.17080040528989257,
+    0.04417043505667016, 0.0014693481697427863, -0.17008997875752735, 0.07347498492018048,
+    0.019860080904078495, 0.02490690585831995, 0.08447538701056592, -0.06099055331058439,
+    -0.05875173571196007, 0.08327481183176005, -0.0927748965821799,
+};
+static const double golden_wave_23[] = {
+    0.12468196986772699, 0.10516517335430578, -0.1871020400071485, 0.027708483122240096,
+    0.02633793460294052, -0.1950890052345526, 0.09829748429448779, 0.020935177590102775,
+    -0.04752502027766561, 0.14825051950696713, -0.11042874850812795, -0.11055402042170052,
+    0.15436509413451246, -0.05504300202408838, -0.18578621336267465, -0.020712109306577582,
+    0.012249991616253456, 0.09421873756464082, 0.09470742357993622, 0.00913239877666174,
+    -0.003810228868239994, 0.17691767783991733, 0.0838814885051981, -0.17080040528989257,
+    0.0029495673392717528, 0.0014693481697427863, -0.17008997875752735, 0.07567230219328987,
+    -0.02096260492087678, -0.0885102963030359, 0.1615492772344193, -0.0609905533105844,
+    -0.05875173571196009, 0.16044080959421772, -0.09277489658217991,
+};
+static const double golden_wave_24[] = {
+    0.13359692684827398, 0.03201923904553606, -0.09057716316208511, 0.0022713978594715847,
+    0.002167595687750602, -0.10513981532098249, 0.025661819042035412, 0.0004823954752307527,
+    0.0002451361851126319, 0.08521483076520737, -0.08626558674196035, -0.088126025341776,
+    0.08818963172093551, 0.0002596179372500751, -0.15569806693995591, 0.012986990266930128,
+    0.0007385719395153375, 0.05280174514944572, 0.05209292203613835, 0.0006467490088210004,
+    0.03643108853910539, 0.15851233166125464, 0.013973850163639164, -0.09143200669904,
+    0.0014207938502691195, 0.0013826194974150467, -0.09473592234115573, 0.010878333867617735,
+    0.00016527829593076805, 0.00040885648445401383, 0.05410190201526267, -0.05394873891276545,
+    -0.052312371967780685, 0.051091236463910644, 0.0004938376209880638,
+};
+static const double golden_wave_25[] = {
     0.124681969867727, 1.2314634520721415, -1.606173876318158, 0.39338797397494285,
     0.379257963318593, -1.6767923785142214, 1.1541748955989741, 0.15516411657212067,
     -0.4734172081903947, 1.232461151540565, -1.0726844136333524, -1.0744029849762542,
@@ -366,7 +426,7 @@ static const double golden_wave_21[] = {
     -0.2562098902109239, -0.0885102963030359, 1.3725225971058193, -0.717822410251077,
     -0.697323330093723, 1.3646787358446637, -0.9773354060917233,
 };
-static const double golden_wave_22[] = {
+static const double golden_wave_26[] = {
     0.29201020108473313, -0.06174860409796003, -0.07331309963063182, -0.01156545830359549,
     -0.011271919789625004, -0.0807716883443266, -0.05333943091859412, 0.0016877997608140739,
     -0.00963559173978059, 0.08232996447928655, -0.05650156931125537, -0.05724141485399292,
@@ -471,10 +531,26 @@ static const double golden_binary_20[] = {
     0.36444297921013963, -0.3644429792101398,
 };
 static const double golden_binary_21[] = {
+    0.092748726504928, -0.09274872650492803, -0.3289581394326468, 0.3289581394326466,
+    0.36657048621658056, -0.3665704862165806,
+};
+static const double golden_binary_22[] = {
+    0.092748726504928, -0.09274872650492803, -0.3289581394326468, 0.3289581394326466,
+    0.36657048621658056, -0.3665704862165806,
+};
+static const double golden_binary_23[] = {
+    0.092748726504928, -0.09274872650492803, -0.3289581394326468, 0.3289581394326466,
+    0.36657048621658056, -0.3665704862165806,
+};
+static const double golden_binary_24[] = {
+    0.04580367639726984, -0.04580367639726985, -0.16284979792931834, 0.16284979792931836,
+    0.24997651504274773, -0.24997651504274773,
+};
+static const double golden_binary_25[] = {
     0.092748726504928, -0.092748726504928, -0.3289581394326467, 0.3289581394326466,
     0.3665704862165805, -0.36657048621658056,
 };
-static const double golden_binary_22[] = {
+static const double golden_binary_26[] = {
     0.13541453157505898, -0.13541453157505898, -0.4478555354142093, 0.4478555354142093,
     0.6034085067674796, -0.6034085067674796,
 };
@@ -508,8 +584,12 @@ static const struct {
     {"kd_jsd", {{"tau", "3.0"}, {"beta", "0.5"}, {"form", "continuous"}}, 2, 4, golden_two_student, golden_two_teacher, golden_two_labels, 1.9605963808239428, golden_two_18},
     {"kd_jsd", {{"tau", "3.0"}, {"beta", "0.9"}, {"form", "continuous"}}, 2, 4, golden_two_student, golden_two_teacher, golden_two_labels, 2.1739301412295347, golden_two_19},
     {"kd_jsd", {{"tau", "3.0"}, {"beta", "1.0"}, {"form", "continuous"}}, 2, 4, golden_two_student, golden_two_teacher, golden_two_labels, 2.258787122711311, golden_two_20},
-    {"dkd", {{"tau", "4.0"}, {"alpha", "1.0"}, {"beta", "8.0"}}, 2, 4, golden_two_student, golden_two_teacher, golden_two_labels, 11.63877406667754, golden_two_21},
-    {"dkd", {{"tau", "1.5"}, {"alpha", "2.0"}, {"beta", "0.5"}}, 2, 4, golden_two_student, golden_two_teacher, golden_two_labels, 1.7050645946811767, golden_two_22},
+    {"kd_topk", {{"tau", "4.0"}, {"k", "1"}}, 2, 4, golden_two_student, golden_two_teacher, golden_two_labels, 0.7653988089119261, golden_two_21},
+    {"kd_topk", {{"tau", "4.0"}, {"k", "3"}}, 2, 4, golden_two_student, golden_two_teacher, golden_two_labels, 1.9515055692797758, golden_two_22},
+    {"kd_topk", {{"tau", "4.0"}, {"k", "7"}}, 2, 4, golden_two_student, golden_two_teacher, golden_two_labels, 1.9515055692797758, golden_two_23},
+    {"kd_topk", {{"tau", "1.0"}, {"k", "2"}, {"t_squared", "false"}}, 2, 4, golden_two_student, golden_two_teacher, golden_two_labels, 0.9927595611232944, golden_two_24},
+    {"dkd", {{"tau", "4.0"}, {"alpha", "1.0"}, {"beta", "8.0"}}, 2, 4, golden_two_student, golden_two_teacher, golden_two_labels, 11.63877406667754, golden_two_25},
+    {"dkd", {{"tau", "1.5"}, {"alpha", "2.0"}, {"beta", "0.5"}}, 2, 4, golden_two_student, golden_two_teacher, golden_two_labels, 1.7050645946811767, golden_two_26},
     {"ce", {{0}}, 5, 7, golden_wave_student, golden_wave_teacher, golden_wave_labels, 3.2868294638861313, golden_wave_0},
     {"ce", {{"smoothing", "0.1"}}, 5, 7, golden_wave_student, golden_wave_teacher, golden_wave_labels, 3.3128540597607556, golden_wave_1},
     {"kd_mse", {{0}}, 5, 7, golden_wave_student, golden_wave_teacher, golden_wave_labels, 15.259944752188416, golden_wave_2},
@@ -531,8 +611,12 @@ static const struct {
     {"kd_jsd", {{"tau", "3.0"}, {"beta", "0.5"}, {"form", "continuous"}}, 5, 7, golden_wave_student, golden_wave_teacher, golden_wave_labels, 5.974171365313392, golden_wave_18},
     {"kd_jsd", {{"tau", "3.0"}, {"beta", "0.9"}, {"form", "continuous"}}, 5, 7, golden_wave_student, golden_wave_teacher, golden_wave_labels, 6.513778716920312, golden_wave_19},
     {"kd_jsd", {{"tau", "3.0"}, {"beta", "1.0"}, {"form", "continuous"}}, 5, 7, golden_wave_student, golden_wave_teacher, golden_wave_labels, 6.874813426767642, golden_wave_20},
-    {"dkd", {{"tau", "4.0"}, {"alpha", "1.0"}, {"beta", "8.0"}}, 5, 7, golden_wave_student, golden_wave_teacher, golden_wave_labels, 53.72463642905539, golden_wave_21},
-    {"dkd", {{"tau", "1.5"}, {"alpha", "2.0"}, {"beta", "0.5"}}, 5, 7, golden_wave_student, golden_wave_teacher, golden_wave_labels, 3.375584764011509, golden_wave_22},
+    {"kd_topk", {{"tau", "4.0"}, {"k", "1"}}, 5, 7, golden_wave_student, golden_wave_teacher, golden_wave_labels, 2.26439002831657, golden_wave_21},
+    {"kd_topk", {{"tau", "4.0"}, {"k", "3"}}, 5, 7, golden_wave_student, golden_wave_teacher, golden_wave_labels, 5.429076599425024, golden_wave_22},
+    {"kd_topk", {{"tau", "4.0"}, {"k", "7"}}, 5, 7, golden_wave_student, golden_wave_teacher, golden_wave_labels, 6.702447993652487, golden_wave_23},
+    {"kd_topk", {{"tau", "1.0"}, {"k", "2"}, {"t_squared", "false"}}, 5, 7, golden_wave_student, golden_wave_teacher, golden_wave_labels, 2.9510587582421035, golden_wave_24},
+    {"dkd", {{"tau", "4.0"}, {"alpha", "1.0"}, {"beta", "8.0"}}, 5, 7, golden_wave_student, golden_wave_teacher, golden_wave_labels, 53.72463642905539, golden_wave_25},
+    {"dkd", {{"tau", "1.5"}, {"alpha", "2.0"}, {"beta", "0.5"}}, 5, 7, golden_wave_student, golden_wave_teacher, golden_wave_labels, 3.375584764011509, golden_wave_26},
     {"ce", {{0}}, 3, 2, golden_binary_student, golden_binary_teacher, golden_binary_labels, 0.8272586007933306, golden_binary_0},
     {"ce", {{"smoothing", "0.1"}}, 3, 2, golden_binary_student, golden_binary_teacher, golden_binary_labels, 0.8269892891553934, golden_binary_1},
     {"kd_mse", {{0}}, 3, 2, golden_binary_student, golden_binary_teacher, golden_binary_labels, 14.35787268417498, golden_binary_2},
@@ -554,7 +638,11 @@ static const struct {
     {"kd_jsd", {{"tau", "3.0"}, {"beta", "0.5"}, {"form", "continuous"}}, 3, 2, golden_binary_student, golden_binary_teacher, golden_binary_labels, 1.4960103966881209, golden_binary_18},
     {"kd_jsd", {{"tau", "3.0"}, {"beta", "0.9"}, {"form", "continuous"}}, 3, 2, golden_binary_student, golden_binary_teacher, golden_binary_labels, 1.586231042942697, golden_binary_19},
     {"kd_jsd", {{"tau", "3.0"}, {"beta", "1.0"}, {"form", "continuous"}}, 3, 2, golden_binary_student, golden_binary_teacher, golden_binary_labels, 1.620096827973825, golden_binary_20},
-    {"dkd", {{"tau", "4.0"}, {"alpha", "1.0"}, {"beta", "8.0"}}, 3, 2, golden_binary_student, golden_binary_teacher, golden_binary_labels, 1.5532633151965676, golden_binary_21},
-    {"dkd", {{"tau", "1.5"}, {"alpha", "2.0"}, {"beta", "0.5"}}, 3, 2, golden_binary_student, golden_binary_teacher, golden_binary_labels, 2.010367953197566, golden_binary_22},
+    {"kd_topk", {{"tau", "4.0"}, {"k", "1"}}, 3, 2, golden_binary_student, golden_binary_teacher, golden_binary_labels, 1.5532633151965676, golden_binary_21},
+    {"kd_topk", {{"tau", "4.0"}, {"k", "3"}}, 3, 2, golden_binary_student, golden_binary_teacher, golden_binary_labels, 1.5532633151965676, golden_binary_22},
+    {"kd_topk", {{"tau", "4.0"}, {"k", "7"}}, 3, 2, golden_binary_student, golden_binary_teacher, golden_binary_labels, 1.5532633151965676, golden_binary_23},
+    {"kd_topk", {{"tau", "1.0"}, {"k", "2"}, {"t_squared", "false"}}, 3, 2, golden_binary_student, golden_binary_teacher, golden_binary_labels, 0.6785068716825878, golden_binary_24},
+    {"dkd", {{"tau", "4.0"}, {"alpha", "1.0"}, {"beta", "8.0"}}, 3, 2, golden_binary_student, golden_binary_teacher, golden_binary_labels, 1.5532633151965676, golden_binary_25},
+    {"dkd", {{"tau", "1.5"}, {"alpha", "2.0"}, {"beta", "0.5"}}, 3, 2, golden_binary_student, golden_binary_teacher, golden_binary_labels, 2.010367953197566, golden_binary_26},
 };
 // clang-format on

@@ -64,6 +64,19 @@ def kd_mse(s, t, y):
     return F.mse_loss(s, t)
 
 
+def kd_topk(s, t, y, tau, k, t_squared=True):
+    k = min(k, s.shape[1])
+    top = torch.topk(t, k, 1).indices
+
+    def buckets(x):
+        p = F.softmax(x / tau, 1)
+        inside = p.gather(1, top)
+        rest = (p * (1 - torch.zeros_like(p).scatter(1, top, 1.0))).sum(1, keepdim=True)
+        return torch.cat([inside, rest] if k < s.shape[1] else [inside], 1).log()
+
+    return unit(tau, t_squared) * kl(buckets(t), buckets(s))
+
+
 def dkd(s, t, y, tau, alpha, beta):
     target = F.one_hot(y, s.shape[1]).bool()
     p, q = F.softmax(t / tau, 1), F.softmax(s / tau, 1)
@@ -92,6 +105,8 @@ CALLS += [
     for tau, form in ((1.0, "literature"), (3.0, "continuous"))
     for beta in (0.0, 0.1, 0.5, 0.9, 1.0)
 ]
+CALLS += [(kd_topk, {"tau": 4.0, "k": k}) for k in (1, 3, 7)]
+CALLS += [(kd_topk, {"tau": 1.0, "k": 2, "t_squared": False})]
 CALLS += [(dkd, {"tau": 4.0, "alpha": 1.0, "beta": 8.0}), (dkd, {"tau": 1.5, "alpha": 2.0, "beta": 0.5})]
 
 
