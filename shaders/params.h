@@ -89,6 +89,12 @@ struct vkd_gather_params {
     vkd_u32 N, D, V, first, rows;
 };
 
+/* N packed rows of 2 k + 1 values; log_share is added to the rest's logarithm for one class. */
+struct vkd_topk_expand_params {
+    vkd_u32 N, V, k;
+    vkd_f32 temperature, log_share;
+};
+
 /* Samples of `sample_size` bytes; the window holds `rows` samples of V from `first` on. */
 struct vkd_batch_params {
     vkd_u32 count, sample_size, V, first, rows;

@@ -354,6 +354,11 @@ VKD_API vkd_tensor vkd_dropout(vkd_graph *g, vkd_tensor x, float p, const char *
  * row of zeros and receives no gradient. Backward sums in a fixed order. */
 VKD_API vkd_tensor vkd_gather(vkd_graph *g, vkd_tensor table, vkd_tensor indices);
 
+/* Packed rows (N, 2 k + 1) to logits (N, V): k log probabilities at that temperature, the logarithm
+ * of what the other classes have together, and the k classes as whole numbers. The others get equal
+ * shares. No gradient. */
+VKD_API vkd_tensor vkd_topk_expand(vkd_graph *g, vkd_tensor packed, uint32_t V, float temperature);
+
 /* labels (...) i32 to (..., V): 1 at the label, else 0; a label outside 0..V-1 gives zeros. */
 VKD_API vkd_tensor vkd_one_hot(vkd_graph *g, vkd_tensor labels, uint32_t V);
 
