@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Writing. Values of four bytes go before bytes, each in the caller's order, and the header is
- * padded with spaces to a multiple of eight, so that every value is aligned in the file; the format
- * allows no gaps that could do it. */
+/* Writing. Values of four bytes go before those of two, and these before bytes, each in the
+ * caller's order, and the header is padded with spaces to a multiple of eight, so that every value
+ * is aligned in the file; the format allows no gaps that could do it. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,7 +9,19 @@
 #include "data/safetensors.h"
 
 static const char *dtype_name(vkd_dtype dtype) {
-    return dtype == VKD_F32 ? "F32" : dtype == VKD_I32 ? "I32" : "U8";
+    switch (dtype) {
+    case VKD_F32:
+        return "F32";
+    case VKD_I32:
+        return "I32";
+    case VKD_F16:
+        return "F16";
+    case VKD_BF16:
+        return "BF16";
+    case VKD_U8:
+        break;
+    }
+    return "U8";
 }
 
 /* Bytes of the UTF-8 character at `c`, 0 when there is none: no overlong form, no surrogate,
@@ -130,10 +142,10 @@ static vkd_result make_header(vkd__text *out, const char *path, const vkd__st_te
     size_t added = 0;
     vkd__text_add(out, "{");
     if (metadata_count) r = add_metadata(out, path, metadata, metadata_count);
-    for (int bytes = 0; bytes < 2; bytes++)
+    for (size_t size = 4; size > 0; size /= 2)
         for (size_t i = 0; i < count && !r; i++) {
             const vkd__st_tensor *t = &tensors[i];
-            if ((t->dtype == VKD_U8) != bytes) continue;
+            if (vkd_dtype_size(t->dtype) != size) continue;
             if (added || metadata_count) vkd__text_add(out, ",");
             r = add_entry(out, path, t, &offset);
             parts[2 + added++] = (vkd__bytes){t->data, t->bytes};

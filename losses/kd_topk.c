@@ -7,8 +7,8 @@
  *   loss = tau^2 / N * sum_n [ sum_{v in T} p (log p - log q) + r_p (log r_p - log r_q) ]
  *
  * With the bucket for the rest it is a KL, at most that over all classes and equal to it for
- * k >= V; a KL over T alone, renormalised, would say nothing of what lies outside. Derivation of the
- * gradient in runtime/ops/kd_topk.c. */
+ * k >= V; a KL over T alone, renormalised, would say nothing of what lies outside. Derivation of
+ * the gradient in runtime/ops/kd_topk.c. */
 #include <math.h>
 
 #include "losses/loss.h"
@@ -111,9 +111,8 @@ static void reference(vkd__loss_ref *r, const void *cfg) {
             const double log_q = s[v] / r->tau - zs, log_p = t[v] / r->tau - zt;
             const bool inside = rank(t, r->V, v) < c->k;
             if (inside) r->loss += scale / r->N * exp(log_p) * (log_p - log_q);
-            r->dstudent[n * r->V + v] =
-                scale / (r->N * r->tau) *
-                (exp(log_q) - (inside ? exp(log_p) : rp / rq * exp(log_q)));
+            r->dstudent[n * r->V + v] = scale / (r->N * r->tau) *
+                                        (exp(log_q) - (inside ? exp(log_p) : rp / rq * exp(log_q)));
         }
     }
 }

@@ -100,7 +100,7 @@ static vkd_result create(vkd__predictor *p, vkd_device *device, const vkd__predi
 
 vkd_result vkd__predictor_create(vkd_ctx *ctx, vkd_device *device, const vkd__predictor_desc *desc,
                                  vkd__predictor *out) {
-    *out = (vkd__predictor){.ctx = ctx, .input = desc->input, .batch = desc->batch};
+    *out = (vkd__predictor){.ctx = ctx, .group = GROUP, .input = desc->input, .batch = desc->batch};
     const vkd_result r = create(out, device, desc);
     if (r) vkd__predictor_destroy(out);
     return r;

@@ -24,6 +24,7 @@ typedef struct vkd__predictor_out {
 typedef struct vkd__predictor {
     vkd_ctx *ctx;
     vkd__saved_model saved;
+    const char *group; /* of its tensors in the store */
     vkd_store *store;
     vkd_program *program;
     vkd_dtype input;

@@ -123,8 +123,7 @@ static void build_case(vkd__case *c) {
     static const uint32_t ks[VKD__ROW_CASES] = {1, 1, 3, 5, 2, 7, 64, 16, 2, 30};
     vkd_tensor student, teacher;
     const vkd_tensor tau = vkd__row_case(c, &student, &teacher);
-    vkd__case_output(
-        c, vkd_kd_topk(c->g, student, teacher, tau, ks[c->index], c->index % 2 == 0));
+    vkd__case_output(c, vkd_kd_topk(c->g, student, teacher, tau, ks[c->index], c->index % 2 == 0));
 }
 
 const vkd_op_def vkd_op_kd_topk = {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Rows of logits from what a cache keeps of them. A packed row of 2k + 1 values holds k log
- * probabilities at a temperature T, the logarithm of what the other V - k classes have together, and
- * the k classes, whole numbers that f32 holds exactly.
+ * probabilities at a temperature T, the logarithm of what the other V - k classes have together,
+ * and the k classes, whole numbers that f32 holds exactly.
  *
  *   y[n, class_j] = T logp_j,   y[n, v] = T (rest - log(V - k)) for every other v
  *
- * So softmax(y / T) has the k probabilities, and the rest in equal shares. With kd_topk of the same k
- * and temperature the shares do not matter: only their sum is compared. A class outside 0..V-1 is
+ * So softmax(y / T) has the k probabilities, and the rest in equal shares. With kd_topk of the same
+ * k and temperature the shares do not matter: only their sum is compared. A class outside 0..V-1 is
  * dropped. No gradient: a teacher gets none. */
 #include <math.h>
 
@@ -47,7 +47,8 @@ static bool lower(vkd__lower *l, const vkd__node *n) {
     const params *p = n->params;
     vkd__rows in, out;
     if (!vkd__rows_of(l, n->in[0], &in) || !vkd__rows_of(l, n->out[0], &out)) return false;
-    const uint64_t at_once = in.rows_at_once < out.rows_at_once ? in.rows_at_once : out.rows_at_once;
+    const uint64_t at_once =
+        in.rows_at_once < out.rows_at_once ? in.rows_at_once : out.rows_at_once;
     for (uint64_t at = 0; at < out.rows; at += at_once) {
         const uint64_t left = out.rows - at, count = left < at_once ? left : at_once;
         vkd__launch *launch = vkd__row_launch(l, "topk_expand", count, out.length);
@@ -104,8 +105,8 @@ static void build_case(vkd__case *c) {
     const uint32_t N = cases[c->index].N, V = cases[c->index].V, k = cases[c->index].k;
     const vkd_tensor parts[] = {vkd__case_fixed(c, VKD_SHAPE(N, k + 1), -6, 0),
                                 case_classes(c, N, V, k)};
-    vkd__case_output(c, vkd_topk_expand(c->g, vkd_concat(c->g, parts, 2, 1), V,
-                                        cases[c->index].temperature));
+    vkd__case_output(
+        c, vkd_topk_expand(c->g, vkd_concat(c->g, parts, 2, 1), V, cases[c->index].temperature));
 }
 
 const vkd_op_def vkd_op_topk_expand = {

@@ -216,12 +216,15 @@ static void header_sizes_that_lie_are_refused(void **state) {
 static const float weights[6] = {1, -2, 3.5f, 0, 1e-40f, 6};
 static const int32_t counts[2] = {-1, 7};
 static const uint8_t flags[3] = {1, 2, 255};
+static const uint16_t halves[3] = {0x3c00, 0xc000, 0x7bff};
 static const vkd__st_tensor tensors[] = {
     {"flags \"\\\n", VKD_U8, {1, {3}}, flags, sizeof flags},
     {"net.\xc3\xa9", VKD_F32, {3, {1, 2, 3}}, weights, sizeof weights},
     {"counts", VKD_I32, {1, {2}}, counts, sizeof counts},
     {"step", VKD_F32, {0, {0}}, weights, 4},
     {"nothing", VKD_F32, {2, {0, 4}}, NULL, 0},
+    {"halves", VKD_F16, {1, {3}}, halves, sizeof halves},
+    {"brains", VKD_BF16, {1, {3}}, halves, sizeof halves},
 };
 static const vkd__st_pair metadata[] = {{"format", "vkd"}, {"recipe", "a: \"1\"\n\tb\x01"}};
 
@@ -243,7 +246,8 @@ static void written_files_read_back_equal(void **state) {
         assert_int_equal((uintptr_t)t->data % vkd_dtype_size(t->dtype), 0);
     }
     assert_string_equal(vkd__st_at(f, 0)->name, tensors[1].name); /* the bytes went to the end */
-    assert_string_equal(vkd__st_at(f, 4)->name, tensors[0].name);
+    assert_string_equal(vkd__st_at(f, 4)->name, tensors[5].name); /* after all of four bytes */
+    assert_string_equal(vkd__st_at(f, 6)->name, tensors[0].name);
     assert_int_equal((uintptr_t)vkd__st_at(f, 0)->data % 8, 0);
     for (size_t i = 0; i < 2; i++)
         assert_string_equal(vkd__st_metadata(f, metadata[i].key), metadata[i].value);
