@@ -54,6 +54,18 @@ struct vkd_conv2d_weight_params {
     vkd_u32 splits, chunk; /* K in `splits` parts of `chunk` each, the last may be less */
 };
 
+/* Images out of images: items are four channels of a pixel, or one where four does not divide them.
+ */
+struct vkd_image_params {
+    vkd_u32 items;
+};
+/* What pooling makes of a window; how many pixels an average is divided by. */
+#define VKD_POOL_INCLUDE 0u /* all of the kernel's */
+#define VKD_POOL_EXCLUDE 1u /* those inside the image */
+#define VKD_POOL_BINS 2u    /* windows are the bins of adaptive pooling */
+#define VKD_POOL_MAX 3u
+#define VKD_POOL_MAX_PLACES 4u
+
 /* Row kernels without scalars of their own: (N, V). */
 struct vkd_row_params {
     vkd_u32 N, V;

@@ -308,6 +308,41 @@ VKD_API vkd_tensor vkd_conv2d_transpose(vkd_graph *g, vkd_tensor x, vkd_tensor w
                                         const vkd_conv2d_desc *desc,
                                         const uint32_t output_padding[2]);
 
+/* By what an average over a window that reaches into the padding is divided. */
+typedef enum vkd_pool_divisor {
+    VKD_POOL_COUNT_INCLUDE_PAD, /* all pixels of the kernel: PyTorch's default */
+    VKD_POOL_COUNT_EXCLUDE_PAD  /* those of them that lie in the image */
+} vkd_pool_divisor;
+
+typedef struct vkd_pool2d_desc {
+    uint32_t kernel[2];       /* height, width */
+    uint32_t stride[2];       /* 0 is the kernel's */
+    uint32_t padding[2];      /* at most half the kernel */
+    vkd_pool_divisor divisor; /* of averages; default VKD_POOL_COUNT_INCLUDE_PAD */
+} vkd_pool2d_desc;
+
+/* Windows of images (N, H, W, C) to pixels (N, Y, X, C), with Y = (H + 2 padding - kernel) / stride
+ * + 1, rounded down; f32. Outside the image there are zeros for averages and nothing for the
+ * largest. The gradient of a largest pixel goes to the first of its window, row by row; a NaN is
+ * larger than any number. */
+VKD_API vkd_tensor vkd_max_pool2d(vkd_graph *g, vkd_tensor x, const vkd_pool2d_desc *desc);
+VKD_API vkd_tensor vkd_avg_pool2d(vkd_graph *g, vkd_tensor x, const vkd_pool2d_desc *desc);
+/* Averages of height x width bins, (N, height, width, C): bin y has rows floor(y H / height) to
+ * ceil((y + 1) H / height) - 1, columns alike, as PyTorch's AdaptiveAvgPool2d. The average of a
+ * whole image without its axes is vkd_mean over axes 1 and 2. */
+VKD_API vkd_tensor vkd_adaptive_avg_pool2d(vkd_graph *g, vkd_tensor x, uint32_t height,
+                                           uint32_t width);
+
+/* What lies outside an image. */
+typedef enum vkd_pad_mode {
+    VKD_PAD_ZERO,
+    VKD_PAD_REFLECT /* the image about the centres of its edge pixels: c b a b c d, as PyTorch */
+} vkd_pad_mode;
+/* Images (N, H, W, C) with before[0] rows above and after[0] below, before[1] columns to the left
+ * and after[1] to the right; f32. Each is less than the side that it reflects. */
+VKD_API vkd_tensor vkd_pad2d(vkd_graph *g, vkd_tensor x, const uint32_t before[2],
+                             const uint32_t after[2], vkd_pad_mode mode);
+
 /* x in another of f32, f16 and bf16: to the nearest, ties to even. Casting a tensor again to the
  * same type gives the same tensor. The gradient passes through, in f32. */
 VKD_API vkd_tensor vkd_cast(vkd_graph *g, vkd_tensor x, vkd_dtype dtype);

@@ -23,6 +23,15 @@
 #define LOAD1(name, i) name[(i) >> 2][(i) & 3u]
 #endif
 
+// The same of integers, four at a time: LOAD4 and LOAD1, name[i] and STORE1.
+#ifdef VKD_DIRECT
+#define VKD_IN_INT4(b, name) layout(set = 0, binding = b) uniform isamplerBuffer name
+#else
+#define VKD_IN_INT4(b, name)                                                                       \
+    layout(set = 0, binding = b, std430) readonly restrict buffer name##_buffer { ivec4 name[]; }
+#endif
+#define VKD_OUT_INT4(b, name)                                                                      \
+    layout(set = 0, binding = b, std430) writeonly restrict buffer name##_buffer { ivec4 name[]; }
 #define VKD_IN_INT(b, name)                                                                        \
     layout(set = 0, binding = b, std430) readonly restrict buffer name##_buffer { int name[]; }
 #define VKD_OUT(b, name)                                                                           \
