@@ -14,7 +14,7 @@ typedef struct bench_row {
     const char *name, *work;
     void (*build)(vkd_graph *g, const struct bench_row *row);
     uint32_t m, n, k;      /* a matmul's; else m rows of n; a step's batch is m; of a convolution m
-                              images with k channels, for n */
+                              images with k channels, for n; of pooling the same, in windows of n */
     uint32_t size, stride; /* a convolution's image is size x size, its kernel 3 x 3, padded by 1;
                               so is a batch's, of m images with k channels */
     double flops, bytes;   /* what must at least be done; traffic counts each tensor
@@ -37,6 +37,12 @@ void bench_keep(vkd_graph *g, const char *name, vkd_tensor t);
 /* A distillation step of a multilayer perceptron: the frozen teacher's logits, the student's, 0.9
  * KD at temperature 4 and 0.1 cross-entropy, gradients, SGD with momentum. (bench_step.c) */
 void bench_build_mlp_step(vkd_graph *g, const bench_row *row);
+
+/* Pooling of images. (bench_images.c) */
+void bench_build_max_pool(vkd_graph *g, const bench_row *row);
+void bench_build_max_pool_backward(vkd_graph *g, const bench_row *row);
+void bench_build_global_average(vkd_graph *g, const bench_row *row);
+void bench_build_global_average_backward(vkd_graph *g, const bench_row *row);
 
 /* The row's graph over a store of its own. Errors: those of graphs. */
 vkd_result bench_graph(vkd_ctx *ctx, const bench_row *row, vkd_store **store, vkd_graph **graph);

@@ -176,6 +176,23 @@ static void build_adamw(vkd_graph *g, const bench_row *r) {
         .build = build_batch, .m = m_, .size = size_, .k = channels,                               \
         .bytes = 5.0 * (m_) * (size_) * (size_) * (channels),                                      \
     }
+/* n x n windows, `to` x `to` pixels of them: x and y; with the gradient the places, written and
+ * read, dy and dx too. */
+#define POOL(build_, work_, text, m_, size_, k_, n_, stride_, to, xs, ys)                          \
+    {                                                                                              \
+        .name = text " " #m_ "x" #size_ "x" #size_ "x" #k_ " by " #n_ "/" #stride_, .work = work_, \
+        .build = build_, .m = m_, .n = n_, .k = k_, .size = size_, .stride = stride_,              \
+        .bytes = 4.0 * (m_) * (k_) * ((xs) * (size_) * (size_) + (double)(ys) * (to) * (to)),      \
+    }
+#define POOLS(m, size, k, n, stride, to)                                                           \
+    POOL(bench_build_max_pool, "max_pool2d", "max_pool2d", m, size, k, n, stride, to, 1, 1),       \
+        POOL(bench_build_max_pool_backward, "max_pool2d_backward", "max_pool2d fwd+bwd", m, size,  \
+             k, n, stride, to, 2, 4)
+#define AVERAGES(m, size, k)                                                                       \
+    POOL(bench_build_global_average, "global_average", "global average", m, size, k, size, 1, 1,   \
+         1, 1),                                                                                    \
+        POOL(bench_build_global_average_backward, "global_average_backward",                       \
+             "global average fwd+bwd", m, size, k, size, 1, 1, 2, 2)
 #define LOSS(m, n) ROWS(build_kd, "kd_loss", "kd_kl forward+backward", m, n, 3)
 
 /* Multiply-adds of a dense layer of a step count twice; the student's three times that, for the
@@ -210,6 +227,9 @@ const bench_row bench_rows[] = {
     CONVS(128, 14, 1, 32, 32),
     CONVS(128, 7, 1, 64, 64),
     CONVS(64, 28, 1, 64, 64),
+    POOLS(128, 28, 16, 2, 2, 14),
+    POOLS(128, 28, 16, 3, 2, 14),
+    AVERAGES(128, 7, 64),
     ROWS(build_add, "add", "add", 1024, 1024, 3),
     ROWS(build_gelu, "gelu", "gelu", 1024, 1024, 2),
     ROWS(build_columns, "column_sum", "column sum", 4096, 512, 1),

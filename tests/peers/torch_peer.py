@@ -143,6 +143,46 @@ def conv2d_backward(row):
     return step
 
 
+def image(row, gradients):
+    return torch.randn(row["m"], row["k"], row["size"], row["size"], requires_grad=gradients)
+
+
+def max_pool(row, x):
+    return F.max_pool2d(x, row["n"], stride=row["stride"], padding=(row["n"] - 1) // 2)
+
+
+def both_ways(x, forward):
+    dy = torch.randn_like(forward(x))
+
+    def step():
+        x.grad = None
+        forward(x).backward(dy)
+
+    return step
+
+
+@work
+def max_pool2d(row):
+    x = image(row, False)
+    return lambda: max_pool(row, x)
+
+
+@work
+def max_pool2d_backward(row):
+    return both_ways(image(row, True), lambda x: max_pool(row, x))
+
+
+@work
+def global_average(row):
+    x = image(row, False)
+    return lambda: x.mean((2, 3))
+
+
+@work
+def global_average_backward(row):
+    return both_ways(image(row, True), lambda x: x.mean((2, 3)))
+
+
 @work
 def batch(row):
     data = torch.zeros(row["m"], row["size"], row["size"], row["k"], dtype=torch.uint8)
