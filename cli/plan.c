@@ -86,10 +86,11 @@ static vkd_result add_phase(planning *p, const vkd__phase *phase) {
     const vkd_recipe *recipe = p->s->recipe;
     const uint32_t every = recipe->evaluation.every_epochs;
     vkd_result r = VKD_OK;
-    if (phase->teacher != VKD__NONE && phase->stage->options.teacher_logits == VKD__LOGITS_CACHED) {
-        const vkd__recipe_model *teacher = &recipe->models[phase->teacher];
-        r = add_logits(p, teacher, teacher->name, true, 1);
-    }
+    if (phase->stage->options.teacher_logits == VKD__LOGITS_CACHED)
+        for (uint32_t k = 0; k < phase->teacher_count && !r; k++) {
+            const vkd__recipe_model *teacher = &recipe->models[phase->stage->teachers[k].model];
+            r = add_logits(p, teacher, teacher->name, true, 1);
+        }
     vkd_graph *g = NULL;
     char name[128];
     snprintf(name, sizeof name, "train %s (%s)", phase->group, phase->stage->name);

@@ -95,6 +95,24 @@ static vkd_result model_test(table *t, uint32_t model, const float **out) {
     return r;
 }
 
+/* What a stage's teachers say together; *mixed is the caller's to free. */
+static vkd_result teachers_test(table *t, const vkd__recipe_stage *stage, const float **out,
+                                float **mixed) {
+    const uint32_t tests = t->s->data->test.count, classes = t->s->data->classes;
+    const float *parts[VKD__MAX_TEACHERS];
+    vkd_result r = VKD_OK;
+    for (uint32_t k = 0; k < stage->teacher_count && !r; k++)
+        r = model_test(t, stage->teachers[k].model, &parts[k]);
+    if (r) return r;
+    *out = parts[0];
+    if (stage->teacher_count == 1) return VKD_OK;
+    *mixed = vkd__alloc(t->s->ctx, (size_t)tests * classes, sizeof **mixed);
+    if (!*mixed) return VKD_E_MEMORY;
+    vkd__teachers_mix(stage, parts, tests, classes, *mixed);
+    *out = *mixed;
+    return VKD_OK;
+}
+
 static uint64_t parameters_of(const vkd_store *store, const char *group) {
     const size_t length = strlen(group);
     uint64_t count = 0;
@@ -181,15 +199,15 @@ static double seconds_of(const vkd__session *s, const char *group) {
 static vkd_result phase_rows(table *t, const vkd__phase *p) {
     vkd__session *s = t->s;
     const vkd__recipe_stage *stage = p->stage;
-    const uint32_t teacher_model = vkd__phase_teacher(s, p);
+    const vkd__recipe_stage *taught = vkd__phase_taught(s, p);
     const float *teacher = NULL, *logits = NULL;
     float *own = NULL; /* a control's, which nobody else asks for */
-    vkd_result r = VKD_OK;
-    if (teacher_model != VKD__NONE) r = model_test(t, teacher_model, &teacher);
+    float *mixed = NULL;
+    vkd_result r = taught ? teachers_test(t, taught, &teacher, &mixed) : VKD_OK;
     if (!r && p->control) r = logits_of(s, p->model, p->group, false, &own);
     if (!r && !p->control) r = model_test(t, stage->model, &logits);
     if (p->control) logits = own;
-    const char *label = teacher_model == VKD__NONE && !p->control
+    const char *label = !taught && !p->control
                             ? p->model->name
                             : vkd__arena_format(&s->arena, "%s %s", p->model->name,
                                                 p->control ? "alone" : "distilled");
@@ -207,6 +225,7 @@ static vkd_result phase_rows(table *t, const vkd__phase *p) {
         }
     }
     vkd__free(s->ctx, own);
+    vkd__free(s->ctx, mixed);
     return r;
 }
 
@@ -217,7 +236,7 @@ static vkd_result loaded_rows(table *t) {
     for (uint32_t i = 0; i < recipe->model_count && !r; i++) {
         bool teaches = false, trained = false;
         for (uint32_t k = 0; k < recipe->stage_count; k++) {
-            teaches = teaches || recipe->stages[k].teacher == i;
+            teaches = teaches || vkd__stage_taught_by(&recipe->stages[k], i);
             trained = trained || recipe->stages[k].model == i;
         }
         if (!teaches || trained) continue;

@@ -2,7 +2,7 @@
 /* A training step as one graph:
  *
  *   x = normalise(data.train[indices])
- *   student = model(x), teacher = frozen model(x) or cached logits[indices]
+ *   student = model(x), teacher = frozen model(x) or cached logits[indices], or several combined
  *   loss = sum_i weight_i * loss_i(student, teacher, labels[indices]), logits or taps of both
  *   gradient of the student's group, guard, optimiser
  *
@@ -38,9 +38,8 @@ static vkd_tensor forward(vkd_graph *g, const vkd__session *s, const vkd__recipe
 }
 
 static vkd_tensor teacher_logits(vkd_graph *g, const vkd__session *s, const vkd__phase *p,
-                                 vkd_tensor indices, vkd_tensor x, vkd__model_io *io) {
-    if (p->teacher == VKD__NONE) return (vkd_tensor){0};
-    const vkd__recipe_model *m = &s->recipe->models[p->teacher];
+                                 uint32_t k, vkd_tensor indices, vkd_tensor x, vkd__model_io *io) {
+    const vkd__recipe_model *m = &s->recipe->models[p->stage->teachers[k].model];
     if (p->stage->options.teacher_logits == VKD__LOGITS_LIVE)
         return forward(g, s, m, m->name, x, false, io);
     char name[128];
@@ -56,7 +55,9 @@ static vkd_tensor plus(vkd_graph *g, vkd_tensor sum, vkd_tensor part) {
 
 /* What losses are computed from. */
 typedef struct sides {
-    vkd__model_io student, teacher; /* the teacher's without taps where its logits are cached */
+    vkd__model_io student;
+    vkd__model_io teachers[VKD__MAX_TEACHERS]; /* without taps where logits are cached */
+    vkd_tensor logits[VKD__MAX_TEACHERS];
     vkd__loss_io io;
 } sides;
 
@@ -71,8 +72,9 @@ static void build_sides(vkd_graph *g, const vkd__session *s, const vkd__phase *p
     const vkd_tensor indices = vkd_input(g, "indices", VKD_I32, VKD_SHAPE(batch));
     const vkd_tensor x = images(g, s, "data.train", s->data->train.count, indices);
     *out = (sides){0};
+    for (uint32_t k = 0; k < p->teacher_count; k++)
+        out->logits[k] = teacher_logits(g, s, p, k, indices, x, &out->teachers[k]);
     out->io = (vkd__loss_io){.student = forward(g, s, p->model, p->group, x, true, &out->student),
-                             .teacher = teacher_logits(g, s, p, indices, x, &out->teacher),
                              .indices = indices,
                              .samples = s->data->train.count,
                              .classes = s->data->classes};
@@ -92,7 +94,9 @@ static vkd_result build_term(vkd_graph *g, const vkd__session *s, const vkd__pha
         snprintf(name, sizeof name, "tau.%s", t->name);
         io.tau = vkd_setting(g, name, t->tau);
     }
-    const vkd_result r = vkd__taps_find(s, p, t, g, &in->student, &in->teacher, pairs);
+    if (t->def->needs & VKD__LOSS_TEACHER)
+        io.teacher = vkd__teachers_combine(g, p->stage, in->logits, io.tau);
+    const vkd_result r = vkd__taps_find(s, p, t, g, &in->student, in->teachers, pairs);
     if (!r)
         *out = t->def->fused ? t->def->fused(g, &io, t->config) : t->def->build(g, &io, t->config);
     return r;

@@ -237,10 +237,10 @@ static vkd_result check_teacher(vkd__session *s, const vkd__recipe_model *m, con
     return VKD_OK;
 }
 
-/* The teacher's logits for the whole split, once a session, into the store. */
-static vkd_result fill_cache(vkd__session *s, const vkd__phase *p) {
-    const vkd__recipe_model *m = &s->recipe->models[p->teacher];
-    if (s->cached[p->teacher]) return VKD_OK;
+/* A teacher's logits for the whole split into the store, once while it stays as it is. */
+static vkd_result fill_cache(vkd__session *s, uint32_t teacher) {
+    const vkd__recipe_model *m = &s->recipe->models[teacher];
+    if (s->cached[teacher]) return VKD_OK;
     const size_t count = (size_t)s->data->train.count * s->data->classes;
     float *logits = vkd__alloc(s->ctx, count, sizeof *logits);
     if (!logits) return VKD_E_MEMORY;
@@ -251,7 +251,7 @@ static vkd_result fill_cache(vkd__session *s, const vkd__phase *p) {
     if (!r) r = vkd__infer_run(&infer, logits);
     if (!r) r = check_teacher(s, m, logits);
     if (!r) r = vkd_store_write(s->store, name, logits, count * sizeof *logits);
-    s->cached[p->teacher] = !r;
+    s->cached[teacher] = !r;
     vkd__infer_destroy(&infer);
     vkd__free(s->ctx, logits);
     return r;
@@ -279,8 +279,9 @@ static vkd_result open_loop(loop *l, bool restore) {
                                    vkd__stage_samples(s, stage), omit->v, omit->count);
     if (!r) r = make_program(l, !restore);
     if (!r && restore) r = vkd__checkpoint_restore(s);
-    if (!r && l->p->teacher != VKD__NONE && stage->options.teacher_logits == VKD__LOGITS_CACHED)
-        r = fill_cache(s, l->p);
+    if (stage->options.teacher_logits == VKD__LOGITS_CACHED)
+        for (uint32_t k = 0; k < l->p->teacher_count && !r; k++)
+            r = fill_cache(s, stage->teachers[k].model);
     if (!r && s->recipe->evaluation.every_epochs && s->data->test.count) {
         l->test_logits = vkd__alloc(s->ctx, (size_t)s->data->test.count * s->data->classes,
                                     sizeof *l->test_logits);

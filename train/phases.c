@@ -105,16 +105,16 @@ static bool shareable(const vkd_recipe *r, uint32_t model) {
     bool teaches = false;
     for (uint32_t i = 0; i < r->stage_count; i++) {
         if (r->stages[i].model == model && teaches) return false;
-        teaches = teaches || r->stages[i].teacher == model;
+        teaches = teaches || vkd__stage_taught_by(&r->stages[i], model);
     }
     return teaches;
 }
 
-uint32_t vkd__phase_teacher(const vkd__session *s, const vkd__phase *p) {
+const vkd__recipe_stage *vkd__phase_taught(const vkd__session *s, const vkd__phase *p) {
     const vkd__recipe_stage *stage = p->stage;
-    while (stage->teacher == VKD__NONE || stage->model != p->stage->model)
-        if (stage-- == s->recipe->stages) return VKD__NONE;
-    return stage->teacher;
+    while (!stage->teacher_count || stage->model != p->stage->model)
+        if (stage-- == s->recipe->stages) return NULL;
+    return stage;
 }
 
 static bool is_last(const vkd_recipe *r, const vkd__recipe_stage *stage) {
@@ -130,6 +130,7 @@ static vkd_result add_phase(vkd__session *s, const vkd__recipe_stage *stage, boo
     p->control = control;
     p->last = control || is_last(s->recipe, stage);
     p->teacher = control ? VKD__NONE : stage->teacher;
+    p->teacher_count = control ? 0 : stage->teacher_count;
     p->shared = s->shared_folder && shareable(s->recipe, stage->model);
     p->group =
         control ? vkd__arena_format(&s->arena, "%s_control", p->model->name) : p->model->name;

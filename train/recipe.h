@@ -44,7 +44,15 @@ typedef struct vkd__recipe_loss {
     uint32_t tap_count;
 } vkd__recipe_loss;
 
+#define VKD__MAX_TEACHERS 8
+
+typedef struct vkd__recipe_teacher {
+    uint32_t model; /* index */
+    float weight;   /* as the recipe has it; see vkd__teacher_share */
+} vkd__recipe_teacher;
+
 enum { VKD__LOGITS_CACHED, VKD__LOGITS_LIVE };
+enum { VKD__COMBINE_PROBABILITIES, VKD__COMBINE_LOGITS };
 enum { VKD__PRECISION_F32, VKD__PRECISION_MIXED, VKD__PRECISION_MIXED_BF16 };
 
 typedef struct vkd__stage_options {
@@ -54,13 +62,16 @@ typedef struct vkd__stage_options {
     uint32_t samples; /* 0: all */
     bool control;
     uint32_t teacher_logits; /* VKD__LOGITS_... */
+    uint32_t combine;        /* VKD__COMBINE_...: what several teachers say together */
     vkd__u32s omit_classes;
 } vkd__stage_options;
 
 typedef struct vkd__recipe_stage {
     const char *name;
     uint32_t model;   /* index of the one it trains */
-    uint32_t teacher; /* index, or VKD__NONE */
+    uint32_t teacher; /* index of the first, or VKD__NONE */
+    vkd__recipe_teacher teachers[VKD__MAX_TEACHERS];
+    uint32_t teacher_count;
     vkd__stage_options options;
     vkd__recipe_loss *losses;
     uint32_t loss_count;
@@ -123,6 +134,10 @@ struct vkd_recipe {
     vkd__evaluation evaluation;
 };
 
+/* A teacher's weight; those of a stage's teachers sum to 1. */
+float vkd__teacher_share(const vkd__recipe_stage *s, uint32_t teacher);
+/* Whether a model is among the stage's teachers. */
+bool vkd__stage_taught_by(const vkd__recipe_stage *s, uint32_t model);
 /* VKD__NONE when there is none of that name. */
 uint32_t vkd__recipe_model_index(const vkd_recipe *recipe, const char *name);
 

@@ -48,6 +48,13 @@ static const vkd__field stage_fields[] = {
      .help =
          "cached: computed once for the whole split; live: in every step, as losses on features "
          "need and then the default"},
+    {.name = "combine",
+     .type = VKD__FIELD_ENUM,
+     .offset = offsetof(vkd__stage_options, combine),
+     .preset = "probabilities",
+     .words = "probabilities|logits",
+     .help = "what several teachers say together: the mean of their probabilities, at each loss's "
+             "temperature, or of their logits"},
     {.name = "omit_classes",
      .type = VKD__FIELD_U32S,
      .offset = offsetof(vkd__stage_options, omit_classes),
@@ -178,11 +185,18 @@ static vkd_result choose_logits(vkd__reader *r, const vkd__tree *map, vkd__recip
     return VKD_OK;
 }
 
+/* Whether a model has values that mean something when the stage starts. */
+static bool is_ready(const vkd_recipe *recipe, const vkd__recipe_stage *s, uint32_t model) {
+    bool ready = recipe->models[model].load != NULL;
+    for (const vkd__recipe_stage *before = recipe->stages; before < s; before++)
+        ready = ready || before->model == model;
+    return ready;
+}
+
 /* Whether the stage's models are there when it starts, and names stand for one thing each. */
 static vkd_result check_chain(vkd__reader *r, const vkd__tree *map, const vkd__recipe_stage *s) {
     const vkd_recipe *recipe = r->recipe;
     const vkd__recipe_model *model = &recipe->models[s->model];
-    bool teacher_ready = s->teacher == VKD__NONE || recipe->models[s->teacher].load;
     for (const vkd__recipe_stage *before = recipe->stages; before < s; before++) {
         if (!strcmp(before->name, s->name))
             return vkd__fail(r->ctx, VKD_E_RECIPE, "%s: two stages are called '%s'", map->where,
@@ -192,15 +206,16 @@ static vkd_result check_chain(vkd__reader *r, const vkd__tree *map, const vkd__r
                              "%s: stage '%s' asks for a control of '%s', which stage '%s' has "
                              "already",
                              map->where, s->name, model->name, before->name);
-        teacher_ready = teacher_ready || before->model == s->teacher;
     }
-    if (s->teacher == s->model)
+    if (vkd__stage_taught_by(s, s->model))
         return vkd__fail(r->ctx, VKD_E_RECIPE, "%s: '%s' cannot be its own teacher", map->where,
                          model->name);
-    if (!teacher_ready)
-        return vkd__fail(r->ctx, VKD_E_RECIPE,
-                         "%s: the teacher '%s' is neither loaded nor trained by an earlier stage",
-                         map->where, recipe->models[s->teacher].name);
+    for (uint32_t i = 0; i < s->teacher_count; i++)
+        if (!is_ready(recipe, s, s->teachers[i].model))
+            return vkd__fail(
+                r->ctx, VKD_E_RECIPE,
+                "%s: the teacher '%s' is neither loaded nor trained by an earlier stage",
+                map->where, recipe->models[s->teachers[i].model].name);
     if (s->options.control) {
         const char *name = vkd__arena_format(r->arena, "%s_control", model->name);
         if (!name) return VKD_E_MEMORY;
@@ -213,25 +228,23 @@ static vkd_result check_chain(vkd__reader *r, const vkd__tree *map, const vkd__r
 }
 
 static vkd_result read_stage(vkd__reader *r, const vkd__tree *map, vkd__recipe_stage *s) {
-    static const char *const keys[] = {"name",      "train",    "teacher", "losses",
-                                       "optimiser", "schedule", NULL};
-    const char *train = NULL, *teacher = NULL;
+    static const char *const keys[] = {"name",   "train",     "teacher",  "teachers",
+                                       "losses", "optimiser", "schedule", NULL};
+    const char *train = NULL;
     if (map->kind != VKD__TREE_MAP)
         return vkd__fail(r->ctx, VKD_E_RECIPE, "%s: a stage must be a map of keys and values",
                          map->where);
     vkd_result result = vkd__read_word(r, map, "a stage", "train", NULL, &train);
     if (!result) result = vkd__read_word(r, map, "a stage", "name", train, &s->name);
     if (!result) result = vkd__read_name(r, map, "stage", s->name);
-    if (!result) result = vkd__read_word(r, map, "a stage", "teacher", "", &teacher);
     if (result) return result;
     const char *what = vkd__arena_format(r->arena, "stage '%s'", s->name);
     if (!what) return VKD_E_MEMORY;
-    s->teacher = VKD__NONE;
     result = vkd__read_keys(r, map, what, keys, stage_fields, VKD_COUNT(stage_fields));
     if (!result)
         result = vkd__read_fields(r, map, stage_fields, VKD_COUNT(stage_fields), &s->options);
     if (!result) result = vkd__read_model_name(r, map, "train", train, &s->model);
-    if (!result && *teacher) result = vkd__read_model_name(r, map, "teacher", teacher, &s->teacher);
+    if (!result) result = vkd__read_teachers(r, map, s);
     if (!result) result = read_losses(r, map, s);
     if (!result) result = choose_logits(r, map, s);
     if (!result) result = read_optimiser(r, map, s);

@@ -6,6 +6,7 @@
  *   session.c     phases, models, folder
  *   graphs.c      the training and the evaluation graph
  *   taps.c        the features that losses compare
+ *   teachers.c    what several teachers say together
  *   states.c      what a step keeps beside the parameters
  *   loop.c        steps in flight, logging, the guard
  *   infer.c       a model's logits for a whole split
@@ -42,7 +43,8 @@ typedef struct vkd__phase {
     const char *group; /* of its parameters: the model's name, or "<model>_control" */
     bool control;
     bool last;        /* of the group's phases: then it has its file and its row */
-    uint32_t teacher; /* model index, or VKD__NONE */
+    uint32_t teacher; /* model index of the first, or VKD__NONE */
+    uint32_t teacher_count;
     vkd__term terms[VKD__MAX_TERMS];
     uint32_t term_count;
     uint64_t steps, epoch_steps;
@@ -105,9 +107,9 @@ const char *vkd__session_path(vkd__session *s, const char *name, const char *suf
 
 /* ---- phases.c ---- */
 vkd_result vkd__phases_create(vkd__session *s);
-/* The teacher that a model's table row is held against: of the phase's stage, else of the model's
- * newest stage before it that has one; VKD__NONE where there is none. */
-uint32_t vkd__phase_teacher(const vkd__session *s, const vkd__phase *p);
+/* The stage whose teachers a model's table row is held against: the phase's own, else the model's
+ * newest before it that has any; NULL where there is none. */
+const vkd__recipe_stage *vkd__phase_taught(const vkd__session *s, const vkd__phase *p);
 /* How many samples of the training split a stage may use, the first ones. */
 uint32_t vkd__stage_samples(const vkd__session *s, const vkd__recipe_stage *stage);
 
@@ -128,8 +130,17 @@ void vkd__cache_name(const vkd__recipe_model *teacher, char *out, size_t size);
 /* The features that a term compares, out of what both models have; tap_count pairs. Errors:
  * VKD_E_RECIPE: there is no such tap, VKD_E_SHAPE: the loss cannot compare the two. */
 vkd_result vkd__taps_find(const vkd__session *s, const vkd__phase *p, const vkd__term *t,
-                          vkd_graph *g, const vkd__model_io *student, const vkd__model_io *teacher,
+                          vkd_graph *g, const vkd__model_io *student, const vkd__model_io *teachers,
                           vkd__tap_pair *out);
+
+/* ---- teachers.c ---- */
+/* The logits (N, V) of a stage's teachers as those of one, for a loss with the () temperature tau,
+ * {0} for 1. One teacher's are given back as they are. */
+vkd_tensor vkd__teachers_combine(vkd_graph *g, const vkd__recipe_stage *s, const vkd_tensor *logits,
+                                 vkd_tensor tau);
+/* The same on the host, for temperature 1. */
+void vkd__teachers_mix(const vkd__recipe_stage *s, const float *const *logits, uint32_t rows,
+                       uint32_t classes, float *out);
 
 /* ---- states.c ---- */
 /* Lists the states of the phase's group that its training step names; a `fresh` phase begins with

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The taps that a loss names, found in the models that a graph has built. */
+/* The taps that a loss names, found in the models that a graph has built. The teacher's side may
+ * begin with the teacher's name, as in "a:stage1.out"; without it the first teacher is meant. */
 #include <stdio.h>
+#include <string.h>
 
 #include "train/session.h"
 
@@ -34,29 +36,45 @@ static vkd_result find(const vkd_graph *g, vkd_ctx *ctx, const char *what, const
     const vkd_shape shape = vkd_tensor_shape(g, *out);
     const vkd_shape rows = vkd_tensor_shape(g, vkd__tap_find(s->io, "logits"));
     if (shape.axes > 1 && shape.dim[0] == rows.dim[0]) return VKD_OK;
-    return vkd__fail(ctx, VKD_E_RECIPE,
-                     "%s: the tap '%s' of '%s' does not have one part a sample", what, name,
-                     s->model);
+    return vkd__fail(ctx, VKD_E_RECIPE, "%s: the tap '%s' of '%s' does not have one part a sample",
+                     what, name, s->model);
+}
+
+/* Which teacher a tap is of, and the rest of its name. */
+static vkd_result find_teacher(const vkd__session *s, const vkd__phase *p, const char *what,
+                               const vkd__model_io *teachers, const char **name, side *out) {
+    const char *colon = strchr(*name, ':');
+    const size_t length = colon ? (size_t)(colon - *name) : 0;
+    for (uint32_t k = 0; k < p->teacher_count; k++) {
+        const char *model = s->recipe->models[p->stage->teachers[k].model].name;
+        if (colon && (strncmp(model, *name, length) != 0 || model[length])) continue;
+        *out = (side){&teachers[k], model};
+        if (colon) *name = colon + 1;
+        return VKD_OK;
+    }
+    return vkd__fail(s->ctx, VKD_E_RECIPE, "%s: the tap '%s' is of no teacher of this stage", what,
+                     *name);
 }
 
 vkd_result vkd__taps_find(const vkd__session *s, const vkd__phase *p, const vkd__term *t,
-                          vkd_graph *g, const vkd__model_io *student, const vkd__model_io *teacher,
+                          vkd_graph *g, const vkd__model_io *student, const vkd__model_io *teachers,
                           vkd__tap_pair *out) {
     if (!t->tap_count) return VKD_OK;
-    const side sides[] = {{student, p->model->name}, {teacher, s->recipe->models[p->teacher].name}};
+    side sides[2] = {{student, p->model->name}};
     vkd__text what = {.ctx = s->ctx};
     vkd__text_add(&what, "stage '%s', loss '%s'", p->stage->name, t->name);
     vkd_result r = what.failed ? VKD_E_MEMORY : vkd_graph_status(g);
     for (uint32_t i = 0; i < t->tap_count && !r; i++) {
-        out[i] = (vkd__tap_pair){.student_name = t->taps[i].student,
-                                 .teacher_name = t->taps[i].teacher};
-        r = find(g, s->ctx, what.text, &sides[0], t->taps[i].student, &out[i].student);
-        if (!r) r = find(g, s->ctx, what.text, &sides[1], t->taps[i].teacher, &out[i].teacher);
+        const char *name = t->taps[i].teacher;
+        out[i] = (vkd__tap_pair){.student_name = t->taps[i].student, .teacher_name = name};
+        r = find_teacher(s, p, what.text, teachers, &name, &sides[1]);
+        if (!r) r = find(g, s->ctx, what.text, &sides[0], t->taps[i].student, &out[i].student);
+        if (!r) r = find(g, s->ctx, what.text, &sides[1], name, &out[i].teacher);
         if (!r) out[i].teacher = vkd_stop_gradient(g, out[i].teacher);
         if (!r) {
             char names[2][128];
             snprintf(names[0], sizeof names[0], "'%s' of '%s'", t->taps[i].student, sides[0].model);
-            snprintf(names[1], sizeof names[1], "'%s' of '%s'", t->taps[i].teacher, sides[1].model);
+            snprintf(names[1], sizeof names[1], "'%s' of '%s'", name, sides[1].model);
             r = vkd__loss_check_pair(s->ctx, t->def, t->config, what.text, names[0],
                                      vkd_tensor_shape(g, out[i].student), names[1],
                                      vkd_tensor_shape(g, out[i].teacher));

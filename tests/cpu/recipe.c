@@ -130,6 +130,39 @@ static void ensembles_name_models_that_are_there_in_the_end(void **state) {
     vkd_ctx_destroy(ctx);
 }
 
+static void several_teachers_have_weights(void **state) {
+    (void)state;
+    vkd_ctx *ctx = test_ctx();
+    static const char *const sets[] = {
+        "models.other={arch: mlp, load: o.safetensors}",
+        "stages.distil.teachers=[{model: teacher, weight: 3}, other]",
+        "stages.distil.combine=logits",
+    };
+    char text[2048];
+    const char *at = strstr(good, "    teacher: teacher\n");
+    snprintf(text, sizeof text, "%.*s%s", (int)(at - good), good,
+             at + strlen("    teacher: teacher\n"));
+    vkd_recipe *r = NULL;
+    if (vkd_recipe_parse(ctx, "r.yaml", text, strlen(text), sets, VKD_COUNT(sets), &r))
+        fail_msg("%s", vkd_ctx_error(ctx));
+    const vkd__recipe_stage *s = &r->stages[1];
+    assert_int_equal(s->teacher_count, 2);
+    assert_int_equal(s->teacher, 0);
+    assert_int_equal(s->teachers[1].model, 2);
+    assert_int_equal(s->options.combine, VKD__COMBINE_LOGITS);
+    assert_true(vkd__teacher_share(s, 0) == 0.75f && vkd__teacher_share(s, 1) == 0.25f);
+    assert_true(vkd__stage_taught_by(s, 2) && !vkd__stage_taught_by(s, 1));
+    char *printed = vkd_recipe_print(r);
+    vkd_recipe *second = parse(ctx, printed, NULL);
+    char *again = vkd_recipe_print(second);
+    assert_string_equal(printed, again);
+    vkd_free_text(ctx, printed);
+    vkd_free_text(ctx, again);
+    vkd_recipe_destroy(r);
+    vkd_recipe_destroy(second);
+    vkd_ctx_destroy(ctx);
+}
+
 static void set_reaches_values_by_name_and_by_index(void **state) {
     (void)state;
     static const char *const sets[] = {"stages.distil.losses.kd_kl.weight=0.5",
@@ -213,6 +246,14 @@ static void mistakes_name_line_and_nearest_key(void **state) {
            "needs the name of the model 'student_control'");
     refuse("{3: 2.5}", "{3: 2000}", "from -1000 to 1000");
     refuse("std: [0.5]", "std: 0", "std");
+    refuse("    teacher: teacher\n", "    teacher: teacher\n    teachers: [teacher]\n", "has both");
+    refuse("    teacher: teacher\n", "    teachers: []\n", "has 0 teachers, it may have 1 to 8");
+    refuse("    teacher: teacher\n", "    teachers: [teacher, teacher]\n", "'teacher' twice");
+    refuse("    teacher: teacher\n", "    teachers: [teacher, student]\n", "its own teacher");
+    refuse("    teacher: teacher\n", "    teachers: [teachre]\n", "did you mean 'teacher'?");
+    refuse("    teacher: teacher\n", "    teachers: [{model: teacher, weight: 0}]\n", "weight");
+    refuse("    teacher: teacher\n", "    teachers: [{model: teacher, wait: 1}]\n",
+           "a teacher of stage 'distil' has no key 'wait', did you mean 'weight'");
     refuse("{3: 2.5}", "{3: 2.5}, ensembles: [{name: e, models: [teacher]}]", "has 1 models");
     refuse("{3: 2.5}", "{3: 2.5}, ensembles: [{name: e, models: [teacher, studend]}]",
            "did you mean 'student'");
@@ -452,6 +493,7 @@ int main(void) {
         cmocka_unit_test(a_recipe_is_read_whole),
         cmocka_unit_test(the_printed_recipe_reads_back_the_same),
         cmocka_unit_test(ensembles_name_models_that_are_there_in_the_end),
+        cmocka_unit_test(several_teachers_have_weights),
         cmocka_unit_test(set_reaches_values_by_name_and_by_index),
         cmocka_unit_test(set_says_what_is_wrong),
         cmocka_unit_test(mistakes_name_line_and_nearest_key),

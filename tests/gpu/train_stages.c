@@ -174,6 +174,74 @@ static void a_control_starts_from_the_loaded_values_too(void **state) {
     alike(b, "loaded/student_control.safetensors", "one/student.safetensors", true);
 }
 
+/* ---- Several teachers ---- */
+
+/* Two teachers from other start values; `twin` is the first once more. */
+#define TEACHERS                                                                                   \
+    "models={a: {arch: mlp, hidden: [20]}, b: {arch: mlp, hidden: [20], init_seed: 1}, "           \
+    "twin: {arch: mlp, hidden: [20]}, student: {arch: mlp, hidden: [5]}}"
+#define TRAINED(name)                                                                              \
+    "{train: " name ", losses: [{loss: ce}], optimiser: {name: adamw, lr: 0.01}, epochs: 3, "      \
+    "batch: 24}, "
+#define BY(who, losses)                                                                            \
+    "stages=[" TRAINED("a") TRAINED("b")                                                           \
+        TRAINED("twin") "{name: distil, train: student, " who ", losses: [" losses                 \
+                        "], optimiser: {name: adamw, lr: 0.01}, epochs: 3, batch: 24}]"
+#define TAUGHT_BY(who) BY(who, "{loss: kd_kl, weight: 0.9, tau: 3}, {loss: ce, weight: 0.1}")
+/* On the logits themselves; those of a mean of probabilities are shifted. */
+#define MSE_BY(who) BY(who, "{loss: kd_mse}")
+
+static void run_teachers(const bench *b, const char *stages, const char *out, vkd_row *student) {
+    const char *const sets[] = {TEACHERS, stages, NULL};
+    vkd_row rows[8];
+    uint32_t count = 0;
+    run_desc(b, sets, NULL, out, rows, &count);
+    *student = rows[count - 1];
+}
+
+static void same_loss(const bench *b, const char *one, const char *other, const char *key) {
+    for (int i = 0; i < 7; i++) {
+        const double x = toy_metric(&b->data, one, "student", key, i);
+        const double y = toy_metric(&b->data, other, "student", key, i);
+        if (!(fabs(x - y) <= 1e-3 * x)) fail_msg("%s, row %d: %g and %g", key, i, x, y);
+    }
+}
+
+static void two_equal_teachers_teach_what_one_does(void **state) {
+    const bench *b = *state;
+    vkd_row one, pair, logits, mse;
+    run_teachers(b, TAUGHT_BY("teacher: a"), "by_one", &one);
+    run_teachers(b, TAUGHT_BY("teachers: [{model: a, weight: 3}, twin]"), "by_pair", &pair);
+    run_teachers(b, TAUGHT_BY("teachers: [a, twin], combine: logits"), "by_logits", &logits);
+    run_teachers(b, MSE_BY("teacher: a"), "by_mse", &mse);
+    run_teachers(b, MSE_BY("teachers: [a, twin], combine: logits"), "by_mse_logits", &mse);
+    same_loss(b, "by_one", "by_pair", "kd_kl");
+    same_loss(b, "by_one", "by_logits", "kd_kl");
+    same_loss(b, "by_mse", "by_mse_logits", "kd_mse");
+    assert_true(fabs(one.kl.mean - pair.kl.mean) < 1e-3 * one.kl.mean);
+    assert_true(fabs(one.teacher_entropy.mean - logits.teacher_entropy.mean) < 1e-5);
+}
+
+static void two_teachers_are_combined_cached_and_live(void **state) {
+    const bench *b = *state;
+    vkd_row one, both, live, logits;
+    run_teachers(b, TAUGHT_BY("teacher: a"), "by_a", &one);
+    run_teachers(b, TAUGHT_BY("teachers: [a, b]"), "by_both", &both);
+    run_teachers(b, TAUGHT_BY("teachers: [a, b], teacher_logits: live"), "by_live", &live);
+    run_teachers(b, TAUGHT_BY("teachers: [a, b], combine: logits"), "by_both_logits", &logits);
+    same_loss(b, "by_both", "by_live", "kd_kl");
+    const double a = toy_metric(&b->data, "by_a", "student", "kd_kl", 0);
+    const double p = toy_metric(&b->data, "by_both", "student", "kd_kl", 0);
+    const double l = toy_metric(&b->data, "by_both_logits", "student", "kd_kl", 0);
+    assert_true(fabs(a - p) > 1e-3 * a && fabs(p - l) > 1e-4 * p);
+    /* A mean of distributions is less sure than the mean of their entropies says, and the table
+     * holds the student against that mean. */
+    assert_true(both.teacher_entropy.mean > one.teacher_entropy.mean);
+    assert_true(fabs(both.kl.mean - live.kl.mean) < 1e-2 * both.kl.mean);
+    assert_true(fabs(both.kl.mean - one.kl.mean) > 1e-3 * one.kl.mean);
+    assert_true(logits.teacher_entropy.mean != both.teacher_entropy.mean);
+}
+
 /* ---- Ensembles ---- */
 
 /* Three generations from other start values: together they are no worse than the worst of them, and
@@ -215,6 +283,8 @@ int main(void) {
         cmocka_unit_test(an_optimiser_starts_anew_in_each_stage),
         cmocka_unit_test(a_teacher_is_the_model_as_it_then_is),
         cmocka_unit_test(a_model_may_have_its_own_start_values),
+        cmocka_unit_test(two_equal_teachers_teach_what_one_does),
+        cmocka_unit_test(two_teachers_are_combined_cached_and_live),
         cmocka_unit_test(an_ensemble_has_a_row_of_its_own),
         cmocka_unit_test(a_control_starts_from_the_loaded_values_too),
     };
