@@ -40,6 +40,7 @@ static vkd_tensor forward(vkd_graph *g, const vkd__session *s, const vkd__recipe
 static vkd_tensor teacher_logits(vkd_graph *g, const vkd__session *s, const vkd__phase *p,
                                  uint32_t k, vkd_tensor indices, vkd_tensor x, vkd__model_io *io) {
     const vkd__recipe_model *m = &s->recipe->models[p->stage->teachers[k].model];
+    if (p->stage->teachers[k].cache) return vkd__cached_teacher(g, s, p, k, indices, io);
     if (p->stage->options.teacher_logits == VKD__LOGITS_LIVE)
         return forward(g, s, m, m->name, x, false, io);
     char name[128];

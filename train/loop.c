@@ -279,9 +279,12 @@ static vkd_result open_loop(loop *l, bool restore) {
                                    vkd__stage_samples(s, stage), omit->v, omit->count);
     if (!r) r = make_program(l, !restore);
     if (!r && restore) r = vkd__checkpoint_restore(s);
-    if (stage->options.teacher_logits == VKD__LOGITS_CACHED)
-        for (uint32_t k = 0; k < l->p->teacher_count && !r; k++)
+    for (uint32_t k = 0; k < l->p->teacher_count && !r; k++) {
+        if (stage->teachers[k].cache)
+            r = vkd__cached_teacher_fill(s, l->p, k);
+        else if (stage->options.teacher_logits == VKD__LOGITS_CACHED)
             r = fill_cache(s, stage->teachers[k].model);
+    }
     if (!r && s->recipe->evaluation.every_epochs && s->data->test.count) {
         l->test_logits = vkd__alloc(s->ctx, (size_t)s->data->test.count * s->data->classes,
                                     sizeof *l->test_logits);

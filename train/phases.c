@@ -22,6 +22,9 @@ static vkd__term term_of(const vkd__recipe_loss *l) {
     t.tap_count = l->tap_count;
     const vkd__field *tau = option(&l->part, "tau", VKD__FIELD_F32);
     if (tau) memcpy(&t.tau, (const char *)l->part.config + tau->offset, sizeof t.tau);
+    const vkd__field *k = option(&l->part, "k", VKD__FIELD_U32);
+    if (k && (l->def->needs & VKD__LOSS_TEACHER))
+        memcpy(&t.k, (const char *)l->part.config + k->offset, sizeof t.k);
     const vkd__field *squared = option(&l->part, "t_squared", VKD__FIELD_BOOL);
     if (squared)
         memcpy(&t.t_squared, (const char *)l->part.config + squared->offset, sizeof t.t_squared);
@@ -137,6 +140,7 @@ static vkd_result add_phase(vkd__session *s, const vkd__recipe_stage *stage, boo
     if (!p->group) return VKD_E_MEMORY;
     vkd_result r = collect_terms(s, p);
     if (!r) r = set_length(s, p);
+    if (!r) r = vkd__cached_teacher_open(s, p);
     return r;
 }
 

@@ -47,8 +47,9 @@ typedef struct vkd__recipe_loss {
 #define VKD__MAX_TEACHERS 8
 
 typedef struct vkd__recipe_teacher {
-    uint32_t model; /* index */
-    float weight;   /* as the recipe has it; see vkd__teacher_share */
+    uint32_t model;    /* index */
+    float weight;      /* as the recipe has it; see vkd__teacher_share */
+    const char *cache; /* a file of its outputs, read in place of running it, or NULL */
 } vkd__recipe_teacher;
 
 enum { VKD__LOGITS_CACHED, VKD__LOGITS_LIVE };

@@ -46,10 +46,17 @@ static void print_f32(vkd__text *t, const char *indent, const char *key, float v
 static void print_stage(vkd__text *t, const vkd_recipe *r, const vkd__recipe_stage *s) {
     vkd__text_add(t, "  - name: %s\n    train: %s\n", s->name, r->models[s->model].name);
     if (s->teacher_count == 1) vkd__text_add(t, "    teacher: %s\n", r->models[s->teacher].name);
+    if (s->teacher_count == 1 && s->teachers[0].cache) {
+        vkd__text_add(t, "    teacher_cache: ");
+        print_text(t, s->teachers[0].cache);
+    }
     if (s->teacher_count > 1) vkd__text_add(t, "    teachers:\n");
     for (uint32_t i = 0; i < s->teacher_count && s->teacher_count > 1; i++) {
         vkd__text_add(t, "      - model: %s\n", r->models[s->teachers[i].model].name);
         print_f32(t, "        ", "weight", s->teachers[i].weight);
+        if (!s->teachers[i].cache) continue;
+        vkd__text_add(t, "        cache: ");
+        print_text(t, s->teachers[i].cache);
     }
     const vkd__table fields = vkd__stage_fields();
     print_fields(t, "    ", fields.fields, fields.count, &s->options);

@@ -170,9 +170,19 @@ static vkd_result read_losses(vkd__reader *r, const vkd__tree *map, vkd__recipe_
     return VKD_OK;
 }
 
-/* Only logits are cached; features are made in every step. */
+/* Only logits are cached in a run; features are made in every step, unless a file has them. */
 static vkd_result choose_logits(vkd__reader *r, const vkd__tree *map, vkd__recipe_stage *s) {
     const vkd__tree *asked = vkd__tree_find(map, "teacher_logits");
+    uint32_t files = 0;
+    for (uint32_t k = 0; k < s->teacher_count; k++)
+        files += s->teachers[k].cache != NULL;
+    if (files && files == s->teacher_count) {
+        if (!asked || s->options.teacher_logits == VKD__LOGITS_CACHED) return VKD_OK;
+        return vkd__fail(r->ctx, VKD_E_RECIPE,
+                         "%s: what the teachers of stage '%s' say is read from files; leave "
+                         "teacher_logits out",
+                         asked->where, s->name);
+    }
     for (uint32_t i = 0; i < s->loss_count; i++) {
         if (!(s->losses[i].def->needs & VKD__LOSS_TAPS)) continue;
         if (asked && s->options.teacher_logits == VKD__LOGITS_CACHED)
@@ -228,8 +238,9 @@ static vkd_result check_chain(vkd__reader *r, const vkd__tree *map, const vkd__r
 }
 
 static vkd_result read_stage(vkd__reader *r, const vkd__tree *map, vkd__recipe_stage *s) {
-    static const char *const keys[] = {"name",   "train",     "teacher",  "teachers",
-                                       "losses", "optimiser", "schedule", NULL};
+    static const char *const keys[] = {"name",      "train",         "teacher",
+                                       "teachers",  "teacher_cache", "losses",
+                                       "optimiser", "schedule",      NULL};
     const char *train = NULL;
     if (map->kind != VKD__TREE_MAP)
         return vkd__fail(r->ctx, VKD_E_RECIPE, "%s: a stage must be a map of keys and values",

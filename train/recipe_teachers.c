@@ -3,14 +3,15 @@
  *
  *   teacher: a
  *   teachers: [a, b]
- *   teachers: [{model: a, weight: 2}, {model: b, weight: 1}]
+ *   teachers: [{model: a, weight: 2}, {model: b, weight: 1, cache: b.safetensors}]
  *
- * Weights are shares of their sum; the default is 1 each. */
+ * Weights are shares of their sum; the default is 1 each. A cache holds a teacher's outputs, which
+ * are then read in place of being computed; with `teacher` it is the stage's `teacher_cache`. */
 #include "train/recipe_read.h"
 
 static vkd_result read_teacher(vkd__reader *r, const vkd__tree *item, const char *what,
                                vkd__recipe_teacher *out) {
-    static const char *const keys[] = {"model", "weight", NULL};
+    static const char *const keys[] = {"model", "weight", "cache", NULL};
     const char *name = item->text;
     out->weight = 1;
     if (item->kind == VKD__TREE_TEXT) return vkd__read_model_name(r, item, NULL, name, &out->model);
@@ -21,6 +22,8 @@ static vkd_result read_teacher(vkd__reader *r, const vkd__tree *item, const char
     if (!result) result = vkd__read_word(r, item, what, "model", NULL, &name);
     if (!result) result = vkd__read_model_name(r, item, "model", name, &out->model);
     if (!result) result = vkd__read_number(r, item, "weight", 1e-6, 1e6, 1, &out->weight);
+    if (!result && vkd__tree_find(item, "cache"))
+        result = vkd__read_word(r, item, what, "cache", NULL, &out->cache);
     return result;
 }
 
@@ -58,6 +61,14 @@ vkd_result vkd__read_teachers(vkd__reader *r, const vkd__tree *map, vkd__recipe_
         s->teachers[0].weight = 1;
         result = vkd__read_model_name(r, map, "teacher", one, &s->teachers[0].model);
         s->teacher_count = 1;
+    }
+    if (!result && vkd__tree_find(map, "teacher_cache")) {
+        if (!*one)
+            return vkd__fail(r->ctx, VKD_E_RECIPE,
+                             "%s: stage '%s' has a teacher_cache, but no 'teacher'; one of several "
+                             "teachers has its own 'cache'",
+                             vkd__tree_find(map, "teacher_cache")->where, s->name);
+        result = vkd__read_word(r, map, "a stage", "teacher_cache", NULL, &s->teachers[0].cache);
     }
     s->teacher = s->teacher_count ? s->teachers[0].model : VKD__NONE;
     return result;

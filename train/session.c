@@ -213,6 +213,8 @@ vkd_result vkd__session_sketch(vkd_ctx *ctx, const vkd_recipe *recipe, const vkd
 
 void vkd__session_destroy(vkd__session *s) {
     if (!s) return;
+    for (uint32_t i = 0; i < s->phase_count; i++)
+        vkd__cached_teacher_close(&s->phases[i]);
     vkd__metrics_close(s);
     vkd_store_destroy(s->store);
     vkd__arena_term(&s->arena);

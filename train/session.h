@@ -7,6 +7,7 @@
  *   graphs.c      the training and the evaluation graph
  *   taps.c        the features that losses compare
  *   teachers.c    what several teachers say together
+ *   cached_teacher.c  teachers that are read from files
  *   states.c      what a step keeps beside the parameters
  *   loop.c        steps in flight, logging, the guard
  *   infer.c       a model's logits for a whole split
@@ -21,6 +22,7 @@
 #include "train/figures.h"
 #include "train/order.h"
 #include "train/recipe.h"
+#include "train/teacher_cache.h"
 
 #define VKD__MAX_TERMS 16
 #define VKD__MAX_PHASES 64
@@ -34,6 +36,7 @@ typedef struct vkd__term {
     uint32_t tap_count;
     float weight;
     float tau;      /* start value, for losses with VKD__LOSS_TAU */
+    uint32_t k;     /* the teacher's classes that are told apart, for kd_topk; 0 for others */
     bool t_squared; /* the loss multiplies by tau^2 */
 } vkd__term;
 
@@ -42,8 +45,9 @@ typedef struct vkd__phase {
     const vkd__recipe_model *model;
     const char *group; /* of its parameters: the model's name, or "<model>_control" */
     bool control;
-    bool last;        /* of the group's phases: then it has its file and its row */
-    uint32_t teacher; /* model index of the first, or VKD__NONE */
+    bool last; /* of the group's phases: then it has its file and its row */
+    vkd__teacher_cache caches[VKD__MAX_TEACHERS]; /* of those that are read from files */
+    uint32_t teacher;                             /* model index of the first, or VKD__NONE */
     uint32_t teacher_count;
     vkd__term terms[VKD__MAX_TERMS];
     uint32_t term_count;
@@ -141,6 +145,18 @@ vkd_tensor vkd__teachers_combine(vkd_graph *g, const vkd__recipe_stage *s, const
 /* The same on the host, for temperature 1. */
 void vkd__teachers_mix(const vkd__recipe_stage *s, const float *const *logits, uint32_t rows,
                        uint32_t classes, float *out);
+
+/* ---- cached_teacher.c ---- */
+/* Opens the files of the phase's teachers and holds them against what its losses compare.
+ * Errors: VKD_E_FILE, VKD_E_FORMAT, VKD_E_DATA. */
+vkd_result vkd__cached_teacher_open(vkd__session *s, vkd__phase *p);
+void vkd__cached_teacher_close(vkd__phase *p);
+/* A cached teacher's logits (B, V) for the samples `indices` (B); its taps in io. */
+vkd_tensor vkd__cached_teacher(vkd_graph *g, const vkd__session *s, const vkd__phase *p,
+                               uint32_t teacher, vkd_tensor indices, vkd__model_io *io);
+/* Its tables into the store, once the graph has named them. Errors: VKD_E_DATA: the file was made
+ * for another teacher, other data or another augmentation; VKD_E_MEMORY. */
+vkd_result vkd__cached_teacher_fill(vkd__session *s, const vkd__phase *p, uint32_t teacher);
 
 /* ---- states.c ---- */
 /* Lists the states of the phase's group that its training step names; a `fresh` phase begins with
