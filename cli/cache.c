@@ -151,7 +151,9 @@ static vkd_result find_temperature(vkd_ctx *ctx, const cache_options *o, const s
         .name = "tau", .type = VKD__FIELD_F32, .low = 0.05, .high = 1000, .preset = "1"};
     *out = 1;
     if (!o->top) return VKD_OK;
-    if (o->tau) return vkd__fields_set(ctx, &field, 1, out, "--tau", "tau", o->tau);
+    if (o->tau && vkd__fields_set(ctx, &field, 1, out, "--tau", "tau", o->tau))
+        return vkd__fail(ctx, VKD_E_ARGUMENT, "--tau is '%s', must be from 0.05 to 1000", o->tau);
+    if (o->tau) return VKD_OK;
     for (uint32_t i = 0; i < s->stage->loss_count; i++) {
         const vkd__recipe_loss *loss = &s->stage->losses[i];
         if (!(loss->def->needs & VKD__LOSS_TAU)) continue;
