@@ -86,6 +86,10 @@ static vkd_result add_phase(planning *p, const vkd__phase *phase) {
     const vkd_recipe *recipe = p->s->recipe;
     const uint32_t every = recipe->evaluation.every_epochs;
     vkd_result r = VKD_OK;
+    if (phase->stage->label) {
+        const vkd__recipe_model *teacher = &recipe->models[phase->stage->teacher];
+        return add_logits(p, teacher, teacher->name, true, 1);
+    }
     if (phase->stage->options.teacher_logits == VKD__LOGITS_CACHED)
         for (uint32_t k = 0; k < phase->teacher_count && !r; k++) {
             const vkd__recipe_model *teacher = &recipe->models[phase->stage->teachers[k].model];

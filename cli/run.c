@@ -6,7 +6,7 @@
 #include "base/platform.h"
 #include "cli/cli.h"
 #include "cli/progress.h"
-#include "train/summary.h"
+#include "vkdistill/train.h"
 
 typedef struct run_options {
     cli_words sets;
@@ -90,12 +90,10 @@ static void print_table(vkd_ctx *ctx, const vkd_run *run, bool markdown) {
     cli_table_term(&t);
 }
 
-static void print_json(vkd_ctx *ctx, const vkd_recipe *recipe, const vkd_run *run, uint32_t seeds,
-                       const char *device) {
-    vkd__text t = {.ctx = ctx};
-    vkd__summary_json(&t, recipe, seeds, device, vkd_run_row(run, 0), vkd_run_row_count(run));
-    if (!t.failed) fputs(t.text, stdout);
-    vkd__text_term(&t);
+static void print_json(vkd_ctx *ctx, const vkd_run *run) {
+    char *text = vkd_run_summary(run);
+    if (text) fputs(text, stdout);
+    vkd_free_text(ctx, text);
 }
 
 /* ---- The profile ---- */
@@ -193,7 +191,7 @@ static vkd_result execute(vkd_ctx *ctx, const vkd_recipe *recipe, const run_opti
     if (!r) r = vkd_run_create(ctx, device, recipe, &desc, &run);
     if (!r) r = vkd_run_execute(run);
     cli_progress_clear(&w.progress);
-    if (!r && o->json) print_json(ctx, recipe, run, o->seeds, vkd_device_name(device));
+    if (!r && o->json) print_json(ctx, run);
     if (!r && !o->json) print_table(ctx, run, o->markdown);
     vkd_run_destroy(run);
     vkd_device_close(device);

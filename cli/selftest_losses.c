@@ -33,7 +33,8 @@ static float *add_floats(loss_data *d, const char *name, vkd_shape shape, float 
     if (!v) return NULL;
     const uint32_t stream = d->given.count;
     for (size_t i = 0; i < count; i++)
-        v[i] = size * (2 * vkd__philox_uniform(vkd__philox_at(17, 1, stream, (uint32_t)i).v[0]) - 1);
+        v[i] =
+            size * (2 * vkd__philox_uniform(vkd__philox_at(17, 1, stream, (uint32_t)i).v[0]) - 1);
     cli_loss_tensor *t = &d->given.v[d->given.count++];
     *t = (cli_loss_tensor){.dtype = VKD_F32, .shape = shape, .data = v};
     snprintf(t->name, sizeof t->name, "%s", name);
@@ -123,8 +124,8 @@ static vkd_result reference(loss_data *d, double *loss) {
             d->gradient[i] = VKD_NEW(&d->arena, double, (size_t)vkd_shape_count(t->shape));
         ok = value && (!t->gradient || d->gradient[i]);
         if (!strncmp(t->name, "adapter.", sizeof "adapter." - 1)) {
-            adapters[r.adapter_count++] = (vkd__loss_ref_adapter){
-                t->name + sizeof "adapter." - 1, t->shape, value, d->gradient[i]};
+            adapters[r.adapter_count++] = (vkd__loss_ref_adapter){t->name + sizeof "adapter." - 1,
+                                                                  t->shape, value, d->gradient[i]};
         } else if (s->pair_count) {
             char name[32] = "teacher";
             if (s->pair_count > 1) snprintf(name, sizeof name, "teacher.%u", (unsigned)pair);
@@ -215,8 +216,8 @@ static vkd_result check_size(selftest *t, const vkd__loss_def *def, const void *
     if (!d) return VKD_E_MEMORY;
     char what[48];
     snprintf(what, sizeof what, "(%u, %u)", (unsigned)size[0], (unsigned)size[1]);
-    d->problem = (cli_loss_problem){
-        .def = def, .config = config, .shapes = {.N = size[0], .V = size[1]}};
+    d->problem =
+        (cli_loss_problem){.def = def, .config = config, .shapes = {.N = size[0], .V = size[1]}};
     const vkd_result r = check_problem(t, profile, d, what, composed, o);
     vkd__free(t->ctx, d);
     return r;
@@ -236,8 +237,8 @@ static vkd_result check_case(selftest *t, const vkd__loss_def *def, void *config
     char what[48];
     snprintf(what, sizeof what, "case %zu", index);
     d->problem = (cli_loss_problem){.def = def, .config = config};
-    d->problem.shapes = (vkd__loss_shapes){
-        .N = c->student[0].dim[0], .V = 10, .pair_count = c->pair_count};
+    d->problem.shapes =
+        (vkd__loss_shapes){.N = c->student[0].dim[0], .V = 10, .pair_count = c->pair_count};
     memcpy(d->problem.shapes.student, c->student, sizeof c->student);
     memcpy(d->problem.shapes.teacher, c->teacher, sizeof c->teacher);
     const vkd_result r = check_problem(t, profile, d, what, composed, o);

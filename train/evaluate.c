@@ -33,19 +33,6 @@ static double recall(const float *logits, const vkd__split *split, uint32_t clas
 
 /* ---- Logits ---- */
 
-static vkd_result logits_of(vkd__session *s, const vkd__recipe_model *m, const char *group,
-                            bool train_split, float **out) {
-    vkd__infer infer = {0};
-    *out = NULL;
-    vkd_result r = vkd__infer_create(s, m, group, train_split, &infer);
-    if (!r) {
-        *out = vkd__alloc(s->ctx, (size_t)infer.count * infer.classes, sizeof **out);
-        r = *out ? vkd__infer_run(&infer, *out) : VKD_E_MEMORY;
-    }
-    vkd__infer_destroy(&infer);
-    return r;
-}
-
 static void shift(float *logits, uint32_t rows, uint32_t classes, uint32_t class_index,
                   float value) {
     for (uint32_t n = 0; n < rows; n++)
@@ -90,7 +77,7 @@ typedef struct table {
 static vkd_result model_test(table *t, uint32_t model, const float **out) {
     const vkd__recipe_model *m = &t->s->recipe->models[model];
     vkd_result r = VKD_OK;
-    if (!t->logits[model]) r = logits_of(t->s, m, m->name, false, &t->logits[model]);
+    if (!t->logits[model]) r = vkd__infer_logits(t->s, m, m->name, false, &t->logits[model]);
     *out = t->logits[model];
     return r;
 }
@@ -160,7 +147,7 @@ static vkd_result shifted_row(table *t, const vkd__phase *p, const vkd__result *
     const char *label =
         vkd__arena_format(&s->arena, "%s, shift %s", plain->label, search ? "searched" : "given");
     vkd_result r = raised && label ? VKD_OK : VKD_E_MEMORY;
-    if (!r && search) r = logits_of(s, p->model, p->group, true, &train);
+    if (!r && search) r = vkd__infer_logits(s, p->model, p->group, true, &train);
     if (!r) {
         double sum = 0;
         memcpy(raised, logits, count * sizeof *raised);
@@ -191,8 +178,15 @@ static vkd_result shifted_row(table *t, const vkd__phase *p, const vkd__result *
 static double seconds_of(const vkd__session *s, const char *group) {
     double sum = 0;
     for (uint32_t i = 0; i < s->phase_count; i++)
-        if (!strcmp(s->phases[i].group, group)) sum += s->phases[i].seconds;
+        if (s->phases[i].model && !strcmp(s->phases[i].group, group)) sum += s->phases[i].seconds;
     return sum;
+}
+
+static vkd_result compare(vkd__session *s, const vkd__phase *p, double student,
+                          const float *teacher) {
+    const vkd__split *test = &s->data->test;
+    const uint32_t right = vkd__correct_count(teacher, test->labels, test->count, s->data->classes);
+    return vkd__diagnose_rows(s, p, student, (double)right / test->count);
 }
 
 /* The rows of a model, or of a control, whose last phase this is. */
@@ -204,7 +198,7 @@ static vkd_result phase_rows(table *t, const vkd__phase *p) {
     float *own = NULL; /* a control's, which nobody else asks for */
     float *mixed = NULL;
     vkd_result r = taught ? teachers_test(t, taught, &teacher, &mixed) : VKD_OK;
-    if (!r && p->control) r = logits_of(s, p->model, p->group, false, &own);
+    if (!r && p->control) r = vkd__infer_logits(s, p->model, p->group, false, &own);
     if (!r && !p->control) r = model_test(t, stage->model, &logits);
     if (p->control) logits = own;
     const char *label = !taught && !p->control
@@ -216,11 +210,12 @@ static vkd_result phase_rows(table *t, const vkd__phase *p) {
         vkd__result *row = add_row(t, label, p->group, logits, teacher);
         row->seconds = seconds_of(s, p->group);
         row->shared = p->shared;
+        if (teacher && !p->control && !p->shared) r = compare(s, p, row->accuracy, teacher);
         const vkd__u32s *omit = &stage->options.omit_classes;
         if (omit->count) {
             const vkd__evaluation *e = &s->recipe->evaluation;
             row->omitted_recall = recall(logits, &s->data->test, s->data->classes, omit);
-            if (e->shift_count) r = shifted_row(t, p, row, logits, teacher, false);
+            if (!r && e->shift_count) r = shifted_row(t, p, row, logits, teacher, false);
             if (!r && e->bias_search) r = shifted_row(t, p, row, logits, teacher, true);
         }
     }
@@ -299,6 +294,7 @@ vkd_result vkd__evaluate(vkd__session *s, vkd__result *rows, uint32_t *count) {
     table t = {s, rows, count, vkd__alloc(s->ctx, s->recipe->model_count, sizeof(float *))};
     if (!t.logits) return VKD_E_MEMORY;
     vkd_result r = check_shifts(s);
+    if (!r) r = vkd__diagnose_summary(s);
     if (!r) r = loaded_rows(&t);
     for (uint32_t i = 0; i < s->phase_count && !r; i++)
         if (s->phases[i].last) r = phase_rows(&t, &s->phases[i]);

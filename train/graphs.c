@@ -4,7 +4,11 @@
  *   x = normalise(data.train[indices])
  *   student = model(x), teacher = frozen model(x) or cached logits[indices], or several combined
  *   loss = sum_i weight_i * loss_i(student, teacher, labels[indices]), logits or taps of both
- *   gradient of the student's group, guard, optimiser
+ *   gradient of the student's group, guard, optimiser, moving average
+ *
+ * Where a stage also learns from samples that another stage labelled, they are the second part of
+ * the batch: the student sees all at once, the stage's losses the first part, and the loss of the
+ * labels the second.
  *
  * With mixed precision the training graph computes in 16 bits, teacher and student alike;
  * evaluation and cached logits use the f32 parameters that the user takes away, in f32.
@@ -13,6 +17,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "train/model_file.h"
 #include "train/session.h"
 
 void vkd__cache_name(const vkd__recipe_model *teacher, char *out, size_t size) {
@@ -60,6 +65,7 @@ typedef struct sides {
     vkd__model_io teachers[VKD__MAX_TEACHERS]; /* without taps where logits are cached */
     vkd_tensor logits[VKD__MAX_TEACHERS];
     vkd__loss_io io;
+    vkd_tensor pseudo, targets; /* of the part that a stage labelled: (N, V) */
 } sides;
 
 static bool wants_labels(const vkd__phase *p) {
@@ -68,18 +74,37 @@ static bool wants_labels(const vkd__phase *p) {
     return false;
 }
 
+/* Rows of a batch, which may be all of them. */
+static vkd_tensor part(vkd_graph *g, vkd_tensor t, uint32_t start, uint32_t count) {
+    return vkd_tensor_shape(g, t).dim[0] == count ? t : vkd_slice(g, t, 0, start, count);
+}
+
+static vkd_tensor targets_of(vkd_graph *g, const vkd__session *s, const vkd__phase *p) {
+    char name[128];
+    vkd__label_name(p->labels, name, sizeof name);
+    const vkd_shape shape = VKD_SHAPE(vkd__label_samples(s, p->labels), s->data->classes);
+    const vkd_tensor rows = vkd_input(g, "rows", VKD_I32, VKD_SHAPE(vkd__phase_pseudo(p)));
+    return vkd_gather(g, vkd_state(g, name, VKD_F32, shape), rows);
+}
+
 static void build_sides(vkd_graph *g, const vkd__session *s, const vkd__phase *p, sides *out) {
-    const uint32_t batch = p->stage->options.batch;
-    const vkd_tensor indices = vkd_input(g, "indices", VKD_I32, VKD_SHAPE(batch));
-    const vkd_tensor x = images(g, s, "data.train", s->data->train.count, indices);
+    const uint32_t labelled = vkd__phase_labelled(p), pseudo = vkd__phase_pseudo(p);
+    const vkd_tensor all = vkd_input(g, "indices", VKD_I32, VKD_SHAPE(labelled + pseudo));
+    const vkd_tensor x = images(g, s, "data.train", s->data->train.count, all);
     *out = (sides){0};
+    const vkd_tensor student = forward(g, s, p->model, p->group, x, true, &out->student);
+    out->io = (vkd__loss_io){.samples = s->data->train.count, .classes = s->data->classes};
+    if (pseudo) {
+        out->pseudo = part(g, student, labelled, pseudo);
+        out->targets = targets_of(g, s, p);
+    }
+    if (!labelled) return;
+    out->io.student = part(g, student, 0, labelled);
+    out->io.indices = part(g, all, 0, labelled);
     for (uint32_t k = 0; k < p->teacher_count; k++)
-        out->logits[k] = teacher_logits(g, s, p, k, indices, x, &out->teachers[k]);
-    out->io = (vkd__loss_io){.student = forward(g, s, p->model, p->group, x, true, &out->student),
-                             .indices = indices,
-                             .samples = s->data->train.count,
-                             .classes = s->data->classes};
-    if (wants_labels(p)) out->io.labels = vkd_input(g, "labels", VKD_I32, VKD_SHAPE(batch));
+        out->logits[k] =
+            teacher_logits(g, s, p, k, out->io.indices, part(g, x, 0, labelled), &out->teachers[k]);
+    if (wants_labels(p)) out->io.labels = vkd_input(g, "labels", VKD_I32, VKD_SHAPE(labelled));
 }
 
 static vkd_result build_term(vkd_graph *g, const vkd__session *s, const vkd__phase *p,
@@ -95,7 +120,10 @@ static vkd_result build_term(vkd_graph *g, const vkd__session *s, const vkd__pha
         snprintf(name, sizeof name, "tau.%s", t->name);
         io.tau = vkd_setting(g, name, t->tau);
     }
-    if (t->def->needs & VKD__LOSS_TEACHER)
+    if (t->pseudo) {
+        io.student = in->pseudo;
+        io.teacher = in->targets;
+    } else if (t->def->needs & VKD__LOSS_TEACHER)
         io.teacher = vkd__teachers_combine(g, p->stage, in->logits, io.tau);
     const vkd_result r = vkd__taps_find(s, p, t, g, &in->student, in->teachers, pairs);
     if (!r)
@@ -161,6 +189,48 @@ vkd_result vkd__graph_declare(const vkd__session *s, const vkd__phase *p) {
     return r;
 }
 
+/* sqrt(sum |dloss/dw|^2) over the model's parameters; adapters are none. */
+static vkd_tensor gradient_norm(vkd_graph *g, const vkd__session *s, const char *group,
+                                vkd_tensor loss) {
+    const uint32_t all = vkd_store_count(s->store);
+    const size_t length = strlen(group);
+    vkd_tensor *of = vkd__alloc(s->ctx, 2 * (size_t)all, sizeof *of), sum = {0};
+    if (!of) return sum;
+    vkd_tensor *gradients = of + all;
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < all; i++) {
+        const vkd_store_info info = vkd_store_at(s->store, i);
+        if (info.parameter && !strncmp(info.name, group, length) && info.name[length] == '.' &&
+            !vkd__is_adapter(info.name + length + 1))
+            of[count++] = vkd_param(g, info.name, info.shape, NULL);
+    }
+    vkd_backward(g, loss, of, count, gradients);
+    for (uint32_t i = 0; i < count; i++)
+        sum = plus(g, sum, vkd_sum(g, vkd_square(g, gradients[i]), VKD_ALL_AXES, false));
+    vkd__free(s->ctx, of);
+    return vkd_sqrt(g, sum);
+}
+
+vkd_result vkd__graph_probe(const vkd__session *s, const vkd__phase *p, uint32_t term,
+                            vkd_graph **out) {
+    *out = NULL;
+    vkd_graph *g = NULL;
+    vkd_graph_desc desc = training_desc(s, p);
+    desc.compute = VKD_F32; /* small gradients must not vanish for want of a loss scale */
+    vkd_result r = vkd_graph_create(s->ctx, s->store, &desc, &g);
+    if (r) return r;
+    sides in;
+    vkd_tensor value = {0};
+    build_sides(g, s, p, &in);
+    r = build_term(g, s, p, &p->terms[term], &in, &value);
+    if (r) return finish(g, r, out);
+    const vkd_tensor norm = gradient_norm(g, s, p->group, value);
+    if (!norm.id && !vkd_graph_status(g)) return finish(g, VKD_E_MEMORY, out);
+    vkd_output(g, "value", value);
+    vkd_output(g, "norm", norm);
+    return finish(g, VKD_OK, out);
+}
+
 vkd_result vkd__graph_train(const vkd__session *s, const vkd__phase *p, vkd_graph **out) {
     *out = NULL;
     const vkd__recipe_options *options = &s->recipe->options;
@@ -183,6 +253,7 @@ vkd_result vkd__graph_train(const vkd__session *s, const vkd__phase *p, vkd_grap
                                       : vkd_guard(g, p->group, gradient, loss, base->clip);
     p->stage->optimiser->build(g, p->group, gradient, guard, vkd_setting(g, "lr", base->lr),
                                p->stage->optimiser_part.config);
+    if (p->average) vkd_ema(g, p->average, p->group, vkd_setting(g, "ema", 0));
     vkd_output(g, "loss", loss);
     vkd_output(g, "guard", guard);
     if (scale.id) vkd_output(g, "loss_scale", scale);

@@ -34,7 +34,7 @@ static vkd_result submit(vkd__infer *i, uint32_t block, uint64_t *ticket) {
     if (!indices) return vkd__fail(i->ctx, VKD_E_DEVICE, "no room for the indices of a batch");
     for (uint32_t k = 0; k < i->batch; k++) {
         const uint64_t sample = (uint64_t)block * i->batch + k;
-        indices[k] = sample < i->count ? (int32_t)sample : 0;
+        indices[k] = sample < i->count ? (int32_t)(i->first + sample) : 0;
     }
     return vkd_program_submit(i->program, ticket);
 }
@@ -61,5 +61,18 @@ vkd_result vkd__infer_run(vkd__infer *i, float *logits) {
         }
         if (!r && b < blocks) r = submit(i, b, &tickets[b % IN_FLIGHT]);
     }
+    return r;
+}
+
+vkd_result vkd__infer_logits(vkd__session *s, const vkd__recipe_model *m, const char *group,
+                             bool train_split, float **out) {
+    vkd__infer infer = {0};
+    *out = NULL;
+    vkd_result r = vkd__infer_create(s, m, group, train_split, &infer);
+    if (!r) {
+        *out = vkd__alloc(s->ctx, (size_t)infer.count * infer.classes, sizeof **out);
+        r = *out ? vkd__infer_run(&infer, *out) : VKD_E_MEMORY;
+    }
+    vkd__infer_destroy(&infer);
     return r;
 }

@@ -18,10 +18,11 @@ typedef struct loop {
     vkd__session *s;
     vkd__phase *p;
     vkd_program *program;
-    vkd__order order;
-    vkd__infer test; /* program NULL: no evaluation between epochs */
-    float *test_logits;
-    uint64_t submitted; /* steps of this phase, those of earlier runs included */
+    vkd__order order, pseudo; /* of labelled samples, and of those that a stage labelled */
+    uint32_t first_row;       /* the sample that the first row of targets is of */
+    vkd__infer test;          /* program NULL: no evaluation between epochs */
+    float *test_logits, *teacher_logits; /* of the test split; NULL without a teacher */
+    uint64_t submitted;                  /* steps of this phase, those of earlier runs included */
     uint64_t tickets[IN_FLIGHT];
     uint32_t skipped_in_a_row;
     uint64_t first_skipped;
@@ -38,21 +39,41 @@ static double learning_rate(const loop *l, uint64_t step) {
            vkd__schedule_factor(stage->schedule, stage->schedule_part.config, stage->warmup, &at);
 }
 
+/* The samples of a step: blocks of the epoch's permutation, whose last incomplete block is left
+ * out. */
+static void choose(vkd__order *o, uint64_t step, uint32_t batch, int32_t *out) {
+    const uint64_t blocks = o->count / batch;
+    const uint32_t *order = vkd__order_epoch(o, step / blocks);
+    const uint64_t first = (step % blocks) * batch;
+    for (uint32_t i = 0; i < batch; i++)
+        out[i] = (int32_t)order[first + i];
+}
+
+static void write_batch(loop *l, int32_t *indices, int32_t *labels, int32_t *rows) {
+    const uint32_t labelled = vkd__phase_labelled(l->p), pseudo = vkd__phase_pseudo(l->p);
+    if (labelled) choose(&l->order, l->submitted, labelled, indices);
+    for (uint32_t i = 0; i < labelled && labels; i++)
+        labels[i] = l->s->data->train.labels[indices[i]];
+    if (pseudo) choose(&l->pseudo, l->submitted, pseudo, indices + labelled);
+    for (uint32_t i = 0; i < pseudo && rows; i++)
+        rows[i] = indices[labelled + i] - (int32_t)l->first_row;
+}
+
+static vkd_result write_inputs(void *user, vkd_program *program) {
+    loop *l = user;
+    int32_t *indices = vkd_program_input(program, "indices");
+    int32_t *labels = vkd_program_input(program, "labels"); /* NULL where no loss wants them */
+    if (!indices) return vkd__fail(l->s->ctx, VKD_E_DEVICE, "no room for the inputs of a step");
+    write_batch(l, indices, labels, vkd_program_input(program, "rows"));
+    return VKD_OK;
+}
+
 static vkd_result submit(loop *l) {
-    const uint32_t batch = l->p->stage->options.batch;
-    int32_t *indices = vkd_program_input(l->program, "indices");
-    int32_t *labels = vkd_program_input(l->program, "labels"); /* NULL where no loss wants them */
-    float *lr = vkd_program_input(l->program, "lr");
-    if (!indices || !lr)
+    float *lr = vkd_program_input(l->program, "lr"), *ema = vkd_program_input(l->program, "ema");
+    if (!lr || write_inputs(l, l->program))
         return vkd__fail(l->s->ctx, VKD_E_DEVICE, "no room for the inputs of a step");
-    const uint64_t epoch = l->submitted / l->p->epoch_steps;
-    const uint32_t *order = vkd__order_epoch(&l->order, epoch);
-    const uint64_t first = (l->submitted % l->p->epoch_steps) * batch;
-    for (uint32_t i = 0; i < batch; i++) {
-        indices[i] = (int32_t)order[first + i];
-        if (labels) labels[i] = l->s->data->train.labels[order[first + i]];
-    }
     *lr = (float)learning_rate(l, l->submitted);
+    if (ema) *ema = (float)vkd__average_decay(l->p, l->submitted);
     const vkd_result r = vkd_program_submit(l->program, &l->tickets[l->submitted % IN_FLIGHT]);
     if (!r) l->submitted++;
     return r;
@@ -93,7 +114,8 @@ static void report(loop *l, vkd_progress *out, const char **names, double *value
                           .loss = s->sums.loss / steps,
                           .gradient_norm = l->gradient_norm,
                           .learning_rate = learning_rate(l, s->step - 1),
-                          .samples_per_second = rate * l->p->stage->options.batch,
+                          .samples_per_second =
+                              rate * (vkd__phase_labelled(l->p) + vkd__phase_pseudo(l->p)),
                           .seconds_left = (double)(l->p->steps - s->step) / fmax(rate, 1e-9),
                           .test_accuracy = s->test_accuracy};
     for (uint32_t i = 0; i < l->p->term_count; i++) {
@@ -141,7 +163,9 @@ static vkd_result collect(loop *l) {
         char name[128];
         snprintf(name, sizeof name, "loss.%s", l->p->terms[i].name);
         const float *term = vkd_program_output(l->program, ticket, name, NULL);
-        if (term) s->sums.terms[i] += (double)*term;
+        if (!term) continue;
+        s->sums.terms[i] += (double)*term;
+        vkd__diagnose_step(l->p, i, s->step, (double)*term);
     }
     s->step++;
     if (l->skipped_in_a_row == SKIPS_BEFORE_STOP) return diverged(l);
@@ -167,13 +191,15 @@ static vkd_result save(loop *l) {
 
 static vkd_result evaluate_epoch(loop *l) {
     vkd_result r = drain(l);
+    if (!r && l->p->average)
+        r = vkd__average_copy(l->s, l->p->group, l->p->average, VKD__COPY_REST);
     if (!r) r = vkd__infer_run(&l->test, l->test_logits);
     if (r) return r;
     const vkd__split *test = &l->s->data->test;
-    const uint32_t correct =
-        vkd__correct_count(l->test_logits, test->labels, test->count, l->s->data->classes);
-    l->s->test_accuracy = (double)correct / test->count;
-    r = vkd__metrics_epoch(l->s, l->p, l->s->step / l->p->epoch_steps, l->s->test_accuracy);
+    const vkd__figures f = vkd__figures_of(l->test_logits, l->teacher_logits, test->labels,
+                                           test->count, l->s->data->classes);
+    l->s->test_accuracy = f.accuracy;
+    r = vkd__metrics_epoch(l->s, l->p, l->s->step / l->p->epoch_steps, &f);
     l->row_started = vkd__seconds();
     return r;
 }
@@ -223,40 +249,6 @@ static void announce(const loop *l) {
     }
 }
 
-/* A masked class is -inf and allowed; a NaN would spoil every step, and no learning rate helps. */
-static vkd_result check_teacher(vkd__session *s, const vkd__recipe_model *m, const float *logits) {
-    const size_t classes = s->data->classes;
-    for (size_t i = 0; i < s->data->train.count * classes; i++)
-        if (isnan(logits[i]))
-            return vkd__fail(s->ctx, VKD_E_DATA,
-                             "the teacher '%s' says NaN for class %zu of training sample %zu; look "
-                             "at %s%s%s",
-                             m->name, i % classes, i / classes,
-                             m->load ? "its file '" : "its stage", m->load ? m->load : "",
-                             m->load ? "'" : "");
-    return VKD_OK;
-}
-
-/* A teacher's logits for the whole split into the store, once while it stays as it is. */
-static vkd_result fill_cache(vkd__session *s, uint32_t teacher) {
-    const vkd__recipe_model *m = &s->recipe->models[teacher];
-    if (s->cached[teacher]) return VKD_OK;
-    const size_t count = (size_t)s->data->train.count * s->data->classes;
-    float *logits = vkd__alloc(s->ctx, count, sizeof *logits);
-    if (!logits) return VKD_E_MEMORY;
-    char name[128];
-    vkd__cache_name(m, name, sizeof name);
-    vkd__infer infer = {0};
-    vkd_result r = vkd__infer_create(s, m, m->name, true, &infer);
-    if (!r) r = vkd__infer_run(&infer, logits);
-    if (!r) r = check_teacher(s, m, logits);
-    if (!r) r = vkd_store_write(s->store, name, logits, count * sizeof *logits);
-    s->cached[teacher] = !r;
-    vkd__infer_destroy(&infer);
-    vkd__free(s->ctx, logits);
-    return r;
-}
-
 static vkd_result make_program(loop *l, bool fresh) {
     vkd_graph *graph = NULL;
     vkd_plan *plan = NULL;
@@ -269,7 +261,7 @@ static vkd_result make_program(loop *l, bool fresh) {
     return r;
 }
 
-static vkd_result open_loop(loop *l, bool restore) {
+static vkd_result open_orders(loop *l) {
     vkd__session *s = l->s;
     const vkd__recipe_stage *stage = l->p->stage;
     /* One stream for the whole run: a control sees what its student sees, and stages that differ in
@@ -277,20 +269,43 @@ static vkd_result open_loop(loop *l, bool restore) {
     const vkd__u32s *omit = &stage->options.omit_classes;
     vkd_result r = vkd__order_init(s->ctx, &l->order, s->seed, "order", s->data->train.labels,
                                    vkd__stage_samples(s, stage), omit->v, omit->count);
+    const vkd__pseudo *labels = NULL;
+    if (!r && l->p->labels) r = vkd__label_get(s, stage->data.pseudo, &labels);
+    if (r || !labels) return r;
+    const uint32_t batch = vkd__phase_pseudo(l->p);
+    if (labels->count < batch)
+        return vkd__fail(s->ctx, VKD_E_RECIPE,
+                         "stage '%s' wants %u samples of '%s' in each step, which kept %u",
+                         stage->name, (unsigned)batch, l->p->labels->name, (unsigned)labels->count);
+    l->first_row = labels->first;
+    return vkd__order_from(s->ctx, &l->pseudo, s->seed, "order.labels", labels->entries,
+                           labels->count);
+}
+
+static vkd_result open_evaluation(loop *l) {
+    vkd__session *s = l->s;
+    const char *group = l->p->average ? l->p->average : l->p->group;
+    if (!s->recipe->evaluation.every_epochs || !s->data->test.count) return VKD_OK;
+    l->test_logits =
+        vkd__alloc(s->ctx, (size_t)s->data->test.count * s->data->classes, sizeof *l->test_logits);
+    vkd_result r =
+        l->test_logits ? vkd__infer_create(s, l->p->model, group, false, &l->test) : VKD_E_MEMORY;
+    if (!r && l->p->teacher_count) r = vkd__teachers_test(s, l->p->stage, &l->teacher_logits);
+    return r;
+}
+
+static vkd_result open_loop(loop *l, bool restore) {
+    vkd__session *s = l->s;
+    vkd_result r = open_orders(l);
+    /* The probe's programs are gone before the step's is made: their memory does not add up. */
+    if (!r && !restore) r = vkd__tables_fill(s, l->p);
+    if (!r && !restore) r = vkd__diagnose_start(s, l->p, write_inputs, l);
     if (!r) r = make_program(l, !restore);
     if (!r && restore) r = vkd__checkpoint_restore(s);
-    for (uint32_t k = 0; k < l->p->teacher_count && !r; k++) {
-        if (stage->teachers[k].cache)
-            r = vkd__cached_teacher_fill(s, l->p, k);
-        else if (stage->options.teacher_logits == VKD__LOGITS_CACHED)
-            r = fill_cache(s, stage->teachers[k].model);
-    }
-    if (!r && s->recipe->evaluation.every_epochs && s->data->test.count) {
-        l->test_logits = vkd__alloc(s->ctx, (size_t)s->data->test.count * s->data->classes,
-                                    sizeof *l->test_logits);
-        r = l->test_logits ? vkd__infer_create(s, l->p->model, l->p->group, false, &l->test)
-                           : VKD_E_MEMORY;
-    }
+    if (!r && restore) r = vkd__tables_fill(s, l->p);
+    if (!r && l->p->average && !restore)
+        r = vkd__average_copy(s, l->p->group, l->p->average, VKD__COPY_PARAMETERS | VKD__COPY_REST);
+    if (!r) r = open_evaluation(l);
     if (!r) vkd_program_set_step(l->program, (int32_t)s->step);
     return r;
 }
@@ -316,10 +331,13 @@ vkd_result vkd__loop(vkd__session *s, vkd__phase *p, bool restore) {
     if (!r && s->desc->profile) r = vkd_program_profile(l.program, true);
     if (!r) r = run_steps(&l);
     if (!r) r = tell_profile(&l);
+    if (!r && p->average) r = vkd__average_copy(s, p->average, p->group, VKD__COPY_PARAMETERS);
     p->seconds = l.seconds_before + vkd__seconds() - l.started;
     vkd_program_destroy(l.program);
     vkd__infer_destroy(&l.test);
     vkd__order_term(s->ctx, &l.order);
+    vkd__order_term(s->ctx, &l.pseudo);
     vkd__free(s->ctx, l.test_logits);
+    vkd__free(s->ctx, l.teacher_logits);
     return r;
 }

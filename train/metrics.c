@@ -2,8 +2,11 @@
 /* metrics.jsonl: one JSON object a line. Rows of steps have "phase" (the model's name, or its
  * control's), "stage", "step", the loss and each of its terms (means since the last row, before
  * their weights), "gradient_norm", "learning_rate", "samples_per_second"; rows of epochs have
- * "phase", "stage", "epoch" and "test_accuracy". The first row has "device" and "sizes", what
- * kernels are launched with: they decide the order of sums. */
+ * "phase", "stage", "epoch", "test_accuracy", "calibration_error", and with a teacher "kl",
+ * "agreement" and "teacher_entropy". A phase begins with the row of step 0: "scale.<term>", weight
+ * times value, and "gradient_norm.<term>". Rows with "warning" say what looks wrong. The first row
+ * has "device" and "sizes", what kernels are launched with: they decide the order of sums. */
+#include <math.h>
 #include <string.h>
 
 #include "base/platform.h"
@@ -92,10 +95,48 @@ vkd_result vkd__metrics_step(vkd__session *s, const vkd_progress *p) {
 }
 
 vkd_result vkd__metrics_epoch(vkd__session *s, const vkd__phase *p, uint64_t epoch,
-                              double accuracy) {
+                              const vkd__figures *f) {
     vkd__text t = {.ctx = s->ctx};
     vkd__text_add(&t, "{\"phase\": \"%s\", \"stage\": \"%s\", \"epoch\": %llu", p->group,
                   p->stage->name, (unsigned long long)epoch);
-    member(&t, "test_accuracy", accuracy);
+    member(&t, "test_accuracy", f->accuracy);
+    member(&t, "calibration_error", f->calibration);
+    if (isfinite(f->agreement)) {
+        member(&t, "kl", f->kl);
+        member(&t, "agreement", f->agreement);
+        member(&t, "teacher_entropy", f->teacher_entropy);
+    }
+    return write_line(s, &t);
+}
+
+vkd_result vkd__metrics_label(vkd__session *s, const vkd__phase *p, const vkd__label_row *row) {
+    vkd__text t = {.ctx = s->ctx};
+    vkd__text_add(&t,
+                  "{\"phase\": \"%s\", \"stage\": \"%s\", \"samples\": %u, \"kept\": %u, "
+                  "\"entries\": %u",
+                  p->group, p->stage->name, (unsigned)row->samples, (unsigned)row->kept,
+                  (unsigned)row->entries);
+    member(&t, "labels_right", row->right);
+    return write_line(s, &t);
+}
+
+vkd_result vkd__metrics_start(vkd__session *s, const vkd__phase *p) {
+    vkd__text t = {.ctx = s->ctx};
+    vkd__text_add(&t, "{\"phase\": \"%s\", \"stage\": \"%s\", \"step\": 0", p->group,
+                  p->stage->name);
+    for (uint32_t i = 0; i < p->term_count; i++) {
+        vkd__text_add(&t, ", \"scale.%s\": ", p->terms[i].name);
+        vkd__json_number(&t, (double)p->terms[i].weight * p->watches[i].value);
+        vkd__text_add(&t, ", \"gradient_norm.%s\": ", p->terms[i].name);
+        vkd__json_number(&t, (double)p->terms[i].weight * p->watches[i].norm);
+    }
+    return write_line(s, &t);
+}
+
+vkd_result vkd__metrics_warning(vkd__session *s, const vkd__phase *p, const char *text) {
+    vkd__text t = {.ctx = s->ctx};
+    vkd__text_add(&t, "{\"phase\": \"%s\", \"stage\": \"%s\", \"warning\": ", p->group,
+                  p->stage->name);
+    vkd__json_text(&t, text);
     return write_line(s, &t);
 }

@@ -13,16 +13,30 @@ static bool omitted(int32_t label, const uint32_t *omit, uint32_t omit_count) {
     return false;
 }
 
+static vkd_result create(vkd_ctx *ctx, vkd__order *o, uint32_t seed, const char *name,
+                         uint32_t capacity) {
+    *o = (vkd__order){.seed = seed, .stream = vkd__philox_stream(name), .epoch = UINT64_MAX};
+    o->pool = vkd__alloc(ctx, capacity, sizeof *o->pool);
+    o->index = vkd__alloc(ctx, capacity, sizeof *o->index);
+    if (o->pool && o->index) return VKD_OK;
+    vkd__order_term(ctx, o);
+    return VKD_E_MEMORY;
+}
+
+vkd_result vkd__order_from(vkd_ctx *ctx, vkd__order *o, uint32_t seed, const char *name,
+                           const uint32_t *pool, uint32_t count) {
+    const vkd_result r = create(ctx, o, seed, name, count);
+    if (r) return r;
+    memcpy(o->pool, pool, count * sizeof *pool);
+    o->count = count;
+    return VKD_OK;
+}
+
 vkd_result vkd__order_init(vkd_ctx *ctx, vkd__order *o, uint32_t seed, const char *name,
                            const int32_t *labels, uint32_t samples, const uint32_t *omit,
                            uint32_t omit_count) {
-    *o = (vkd__order){.seed = seed, .stream = vkd__philox_stream(name), .epoch = UINT64_MAX};
-    o->pool = vkd__alloc(ctx, samples, sizeof *o->pool);
-    o->index = vkd__alloc(ctx, samples, sizeof *o->index);
-    if (!o->pool || !o->index) {
-        vkd__order_term(ctx, o);
-        return VKD_E_MEMORY;
-    }
+    const vkd_result r = create(ctx, o, seed, name, samples);
+    if (r) return r;
     for (uint32_t i = 0; i < samples; i++)
         if (!omitted(labels[i], omit, omit_count)) o->pool[o->count++] = i;
     return VKD_OK;

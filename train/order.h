@@ -20,6 +20,9 @@ typedef struct vkd__order {
 vkd_result vkd__order_init(vkd_ctx *ctx, vkd__order *o, uint32_t seed, const char *name,
                            const int32_t *labels, uint32_t samples, const uint32_t *omit,
                            uint32_t omit_count);
+/* The given numbers, which may repeat. Errors: VKD_E_MEMORY. */
+vkd_result vkd__order_from(vkd_ctx *ctx, vkd__order *o, uint32_t seed, const char *name,
+                           const uint32_t *pool, uint32_t count);
 void vkd__order_term(vkd_ctx *ctx, vkd__order *o);
 /* The permutation of one epoch, (count) sample numbers; borrowed until the next call. */
 const uint32_t *vkd__order_epoch(vkd__order *o, uint64_t epoch);

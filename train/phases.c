@@ -41,6 +41,39 @@ static vkd_result plain_ce(vkd__session *s, vkd__term *out) {
     return VKD_OK;
 }
 
+uint32_t vkd__phase_labelled(const vkd__phase *p) {
+    return p->labels && !p->stage->data.labelled ? 0 : p->stage->options.batch;
+}
+
+uint32_t vkd__phase_pseudo(const vkd__phase *p) {
+    return p->labels ? p->stage->options.batch * p->stage->data.ratio : 0;
+}
+
+/* The part of a batch that a teacher labelled: its loss is the divergence from those labels, which
+ * is cross-entropy with them up to their entropy, times ratio (arXiv:1911.04252, whose code weighs
+ * a batch by ratio where it has ratio times as many of these samples). */
+static vkd_result add_pseudo_term(vkd__session *s, vkd__phase *p) {
+    const vkd__loss_def *kl = vkd__loss_find("kd_kl");
+    void *config = kl ? vkd__arena_alloc(&s->arena, 1, kl->config_size + 1) : NULL;
+    if (!config) return vkd__fail(s->ctx, VKD_E_MEMORY, "no memory for the labels' loss");
+    vkd__fields_init(kl->fields, kl->field_count, config);
+    for (uint32_t i = 0; i < p->term_count; i++)
+        if (!strcmp(p->terms[i].name, "pseudo"))
+            return vkd__fail(s->ctx, VKD_E_RECIPE,
+                             "stage '%s': the name 'pseudo' is that of the labels' loss",
+                             p->stage->name);
+    if (p->term_count == VKD__MAX_TERMS)
+        return vkd__fail(s->ctx, VKD_E_RECIPE, "stage '%s' has more than %d losses", p->stage->name,
+                         VKD__MAX_TERMS);
+    p->terms[p->term_count++] = (vkd__term){.name = "pseudo",
+                                            .pseudo = true,
+                                            .def = kl,
+                                            .config = config,
+                                            .weight = (float)p->stage->data.ratio,
+                                            .tau = 1};
+    return VKD_OK;
+}
+
 static vkd_result collect_terms(vkd__session *s, vkd__phase *p) {
     const vkd__recipe_stage *stage = p->stage;
     float all = 0, kept = 0;
@@ -54,6 +87,7 @@ static vkd_result collect_terms(vkd__session *s, vkd__phase *p) {
         p->terms[p->term_count++] = term_of(l);
         kept += l->weight;
     }
+    if (p->labels) return add_pseudo_term(s, p);
     if (!p->control) return VKD_OK;
     if (kept <= 0) {
         p->term_count = 1;
@@ -90,7 +124,8 @@ static vkd_result set_length(vkd__session *s, vkd__phase *p) {
             return vkd__fail(s->ctx, VKD_E_RECIPE, "stage '%s' omits class %u, the data has %u",
                              p->stage->name, (unsigned)o->omit_classes.v[i],
                              (unsigned)s->data->classes);
-    const uint32_t samples = samples_left(s, p->stage);
+    const uint32_t samples =
+        vkd__phase_labelled(p) ? samples_left(s, p->stage) : vkd__label_samples(s, p->labels);
     p->epoch_steps = samples / o->batch;
     if (!p->epoch_steps)
         return vkd__fail(s->ctx, VKD_E_RECIPE,
@@ -138,10 +173,28 @@ static vkd_result add_phase(vkd__session *s, const vkd__recipe_stage *stage, boo
     p->group =
         control ? vkd__arena_format(&s->arena, "%s_control", p->model->name) : p->model->name;
     if (!p->group) return VKD_E_MEMORY;
+    if (!control && stage->data.pseudo != VKD__NONE)
+        p->labels = &s->recipe->stages[stage->data.pseudo];
+    if (stage->options.ema > 0) {
+        p->average = vkd__arena_format(&s->arena, "%s_ema", p->group);
+        if (!p->average) return VKD_E_MEMORY;
+    }
     vkd_result r = collect_terms(s, p);
+    vkd__diagnose_init(p);
     if (!r) r = set_length(s, p);
     if (!r) r = vkd__cached_teacher_open(s, p);
     return r;
+}
+
+static vkd_result add_label_phase(vkd__session *s, const vkd__recipe_stage *stage) {
+    const uint64_t end = (uint64_t)stage->label->first + vkd__label_samples(s, stage);
+    if (stage->label->first >= s->data->train.count || end > s->data->train.count)
+        return vkd__fail(s->ctx, VKD_E_RECIPE,
+                         "stage '%s' labels samples up to %llu, the training split has %u",
+                         stage->name, (unsigned long long)end, (unsigned)s->data->train.count);
+    s->phases[s->phase_count++] =
+        (vkd__phase){.stage = stage, .group = stage->name, .teacher = stage->teacher};
+    return VKD_OK;
 }
 
 vkd_result vkd__phases_create(vkd__session *s) {
@@ -154,6 +207,10 @@ vkd_result vkd__phases_create(vkd__session *s) {
     vkd_result r = VKD_OK;
     for (uint32_t i = 0; i < recipe->stage_count && !r; i++) {
         const vkd__recipe_stage *stage = &recipe->stages[i];
+        if (stage->label) {
+            r = add_label_phase(s, stage);
+            continue;
+        }
         const bool shared = s->shared_folder && shareable(recipe, stage->model);
         /* The control first, so that the long wait ends with the row that everyone waits for. */
         if (stage->options.control && !shared) r = add_phase(s, stage, true);

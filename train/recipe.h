@@ -8,6 +8,7 @@
 #include "losses/loss.h"
 #include "models/model.h"
 #include "train/optimiser.h"
+#include "train/pseudo.h"
 #include "train/schedule.h"
 #include "vkdistill/train.h"
 
@@ -64,16 +65,27 @@ typedef struct vkd__stage_options {
     bool control;
     uint32_t teacher_logits; /* VKD__LOGITS_... */
     uint32_t combine;        /* VKD__COMBINE_...: what several teachers say together */
+    float ema;               /* decay of the averaged parameters; 0: none */
     vkd__u32s omit_classes;
 } vkd__stage_options;
 
+/* What a stage trains on. */
+typedef struct vkd__stage_data {
+    bool labelled;
+    uint32_t pseudo; /* index of the stage that labelled them, or VKD__NONE */
+    uint32_t ratio;
+} vkd__stage_data;
+
 typedef struct vkd__recipe_stage {
     const char *name;
-    uint32_t model;   /* index of the one it trains */
+    vkd__pseudo_options
+        *label;       /* NULL for a stage that trains; one that labels has only teachers */
+    uint32_t model;   /* index of the one it trains, or VKD__NONE */
     uint32_t teacher; /* index of the first, or VKD__NONE */
     vkd__recipe_teacher teachers[VKD__MAX_TEACHERS];
     uint32_t teacher_count;
     vkd__stage_options options;
+    vkd__stage_data data;
     vkd__recipe_loss *losses;
     uint32_t loss_count;
     const vkd__optimiser_def *optimiser;
@@ -150,6 +162,8 @@ typedef struct vkd__table {
 vkd__table vkd__recipe_fields(void);
 vkd__table vkd__model_fields(void);
 vkd__table vkd__stage_fields(void);
+vkd__table vkd__stage_data_fields(void);
+vkd__table vkd__label_fields(void);
 vkd__table vkd__evaluation_fields(void);
 
 #endif

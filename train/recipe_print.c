@@ -43,7 +43,25 @@ static void print_f32(vkd__text *t, const char *indent, const char *key, float v
     print_fields(t, indent, &field, 1, &value);
 }
 
+static void print_label(vkd__text *t, const vkd_recipe *r, const vkd__recipe_stage *s) {
+    const vkd__table fields = vkd__label_fields();
+    vkd__text_add(t, "  - name: %s\n    label:\n      teacher: %s\n", s->name,
+                  r->models[s->teacher].name);
+    print_fields(t, "      ", fields.fields, fields.count, s->label);
+}
+
+static void print_stage_data(vkd__text *t, const vkd_recipe *r, const vkd__stage_data *d) {
+    const vkd__table fields = vkd__stage_data_fields();
+    if (d->pseudo == VKD__NONE) return;
+    vkd__text_add(t, "    data:\n      pseudo: %s\n", r->stages[d->pseudo].name);
+    print_fields(t, "      ", fields.fields, fields.count, d);
+}
+
 static void print_stage(vkd__text *t, const vkd_recipe *r, const vkd__recipe_stage *s) {
+    if (s->label) {
+        print_label(t, r, s);
+        return;
+    }
     vkd__text_add(t, "  - name: %s\n    train: %s\n", s->name, r->models[s->model].name);
     if (s->teacher_count == 1) vkd__text_add(t, "    teacher: %s\n", r->models[s->teacher].name);
     if (s->teacher_count == 1 && s->teachers[0].cache) {
@@ -60,7 +78,8 @@ static void print_stage(vkd__text *t, const vkd_recipe *r, const vkd__recipe_sta
     }
     const vkd__table fields = vkd__stage_fields();
     print_fields(t, "    ", fields.fields, fields.count, &s->options);
-    vkd__text_add(t, "    losses:\n");
+    print_stage_data(t, r, &s->data);
+    if (s->loss_count) vkd__text_add(t, "    losses:\n");
     for (uint32_t i = 0; i < s->loss_count; i++) {
         const vkd__recipe_loss *l = &s->losses[i];
         vkd__text_add(t, "      - loss: %s\n        name: %s\n", l->part.name, l->name);

@@ -50,6 +50,10 @@ vkd_result vkd__read_taps(vkd__reader *r, const vkd__tree *map, const char *what
  * the node itself where key is NULL. */
 vkd_result vkd__read_model_name(vkd__reader *r, const vkd__tree *node, const char *key,
                                 const char *name, uint32_t *out);
+/* A stage that labels, whole. */
+vkd_result vkd__read_label(vkd__reader *r, const vkd__tree *map, vkd__recipe_stage *s);
+/* The key `data` of one that trains. */
+vkd_result vkd__read_stage_data(vkd__reader *r, const vkd__tree *map, vkd__recipe_stage *s);
 /* The keys `teacher` and `teachers` of a stage. */
 vkd_result vkd__read_teachers(vkd__reader *r, const vkd__tree *map, vkd__recipe_stage *s);
 /* The key `ensembles` of the evaluation. */

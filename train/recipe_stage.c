@@ -55,6 +55,14 @@ static const vkd__field stage_fields[] = {
      .words = "probabilities|logits",
      .help = "what several teachers say together: the mean of their probabilities, at each loss's "
              "temperature, or of their logits"},
+    {.name = "ema",
+     .type = VKD__FIELD_F32,
+     .offset = offsetof(vkd__stage_options, ema),
+     .low = 0,
+     .high = 0.999999,
+     .preset = "0",
+     .help = "decay of a moving average of the parameters, which is evaluated and which the model "
+             "becomes at the stage's end; 0: none"},
     {.name = "omit_classes",
      .type = VKD__FIELD_U32S,
      .offset = offsetof(vkd__stage_options, omit_classes),
@@ -144,8 +152,13 @@ static vkd_result read_schedule(vkd__reader *r, const vkd__tree *map, vkd__recip
 
 static vkd_result read_losses(vkd__reader *r, const vkd__tree *map, vkd__recipe_stage *s) {
     const vkd__tree *list = NULL;
-    vkd_result result = vkd__read_child(r, map, "losses", VKD__TREE_LIST, true, &list);
+    vkd_result result = vkd__read_child(r, map, "losses", VKD__TREE_LIST, s->data.labelled, &list);
     if (result) return result;
+    if (!s->data.labelled && list)
+        return vkd__fail(r->ctx, VKD_E_RECIPE,
+                         "%s: the losses of stage '%s' are for labelled samples, and it has none",
+                         list->where, s->name);
+    if (!list) return VKD_OK;
     const uint32_t count = vkd__tree_count(list);
     if (!count)
         return vkd__fail(r->ctx, VKD_E_RECIPE, "%s: stage '%s' has no losses", list->where,
@@ -203,48 +216,73 @@ static bool is_ready(const vkd_recipe *recipe, const vkd__recipe_stage *s, uint3
     return ready;
 }
 
-/* Whether the stage's models are there when it starts, and names stand for one thing each. */
-static vkd_result check_chain(vkd__reader *r, const vkd__tree *map, const vkd__recipe_stage *s) {
-    const vkd_recipe *recipe = r->recipe;
-    const vkd__recipe_model *model = &recipe->models[s->model];
-    for (const vkd__recipe_stage *before = recipe->stages; before < s; before++) {
+static vkd_result check_names(vkd__reader *r, const vkd__tree *map, const vkd__recipe_stage *s) {
+    for (const vkd__recipe_stage *before = r->recipe->stages; before < s; before++)
         if (!strcmp(before->name, s->name))
             return vkd__fail(r->ctx, VKD_E_RECIPE, "%s: two stages are called '%s'", map->where,
                              s->name);
-        if (before->model == s->model && before->options.control && s->options.control)
-            return vkd__fail(r->ctx, VKD_E_RECIPE,
-                             "%s: stage '%s' asks for a control of '%s', which stage '%s' has "
-                             "already",
-                             map->where, s->name, model->name, before->name);
-    }
-    if (vkd__stage_taught_by(s, s->model))
-        return vkd__fail(r->ctx, VKD_E_RECIPE, "%s: '%s' cannot be its own teacher", map->where,
-                         model->name);
-    for (uint32_t i = 0; i < s->teacher_count; i++)
-        if (!is_ready(recipe, s, s->teachers[i].model))
+    return VKD_OK;
+}
+
+static vkd_result check_teachers(vkd__reader *r, const vkd__tree *map, const vkd__recipe_stage *s) {
+    const vkd_recipe *recipe = r->recipe;
+    for (uint32_t i = 0; i < s->teacher_count; i++) {
+        const uint32_t teacher = s->teachers[i].model;
+        const char *name = recipe->models[teacher].name;
+        if (teacher == s->model)
+            return vkd__fail(r->ctx, VKD_E_RECIPE, "%s: '%s' cannot be its own teacher", map->where,
+                             name);
+        if (!is_ready(recipe, s, teacher))
             return vkd__fail(
                 r->ctx, VKD_E_RECIPE,
                 "%s: the teacher '%s' is neither loaded nor trained by an earlier stage",
-                map->where, recipe->models[s->teachers[i].model].name);
-    if (s->options.control) {
-        const char *name = vkd__arena_format(r->arena, "%s_control", model->name);
-        if (!name) return VKD_E_MEMORY;
-        if (vkd__recipe_model_index(recipe, name) != VKD__NONE)
-            return vkd__fail(r->ctx, VKD_E_RECIPE,
-                             "%s: the control of '%s' needs the name of the model '%s'", map->where,
-                             model->name, name);
+                map->where, name);
     }
     return VKD_OK;
 }
 
-static vkd_result read_stage(vkd__reader *r, const vkd__tree *map, vkd__recipe_stage *s) {
-    static const char *const keys[] = {"name",      "train",         "teacher",
-                                       "teachers",  "teacher_cache", "losses",
-                                       "optimiser", "schedule",      NULL};
+/* The group of the averaged parameters needs a name of its own. */
+static vkd_result check_average(vkd__reader *r, const vkd__tree *map, const vkd__recipe_stage *s) {
+    const vkd_recipe *recipe = r->recipe;
+    static const char *const forms[] = {"%s_ema", "%s_control_ema"};
+    for (int i = 0; i < 1 + s->options.control && s->options.ema > 0; i++) {
+        const char *name = vkd__arena_format(r->arena, forms[i], recipe->models[s->model].name);
+        if (!name) return VKD_E_MEMORY;
+        if (vkd__recipe_model_index(recipe, name) != VKD__NONE)
+            return vkd__fail(r->ctx, VKD_E_RECIPE,
+                             "%s: the average of '%s' needs the name of the model '%s'", map->where,
+                             recipe->models[s->model].name, name);
+    }
+    return VKD_OK;
+}
+
+/* A model has one control at most, and nothing else goes by its name. */
+static vkd_result check_control(vkd__reader *r, const vkd__tree *map, const vkd__recipe_stage *s) {
+    const vkd_recipe *recipe = r->recipe;
+    if (!s->options.control) return VKD_OK;
+    const char *model = recipe->models[s->model].name;
+    for (const vkd__recipe_stage *before = recipe->stages; before < s; before++)
+        if (before->model == s->model && before->options.control)
+            return vkd__fail(r->ctx, VKD_E_RECIPE,
+                             "%s: stage '%s' asks for a control of '%s', which stage '%s' has "
+                             "already",
+                             map->where, s->name, model, before->name);
+    if (!s->data.labelled)
+        return vkd__fail(r->ctx, VKD_E_RECIPE,
+                         "%s: a control has no labels of a teacher, and stage '%s' has no others",
+                         map->where, s->name);
+    const char *name = vkd__arena_format(r->arena, "%s_control", model);
+    if (!name) return VKD_E_MEMORY;
+    if (vkd__recipe_model_index(recipe, name) == VKD__NONE) return VKD_OK;
+    return vkd__fail(r->ctx, VKD_E_RECIPE,
+                     "%s: the control of '%s' needs the name of the model '%s'", map->where, model,
+                     name);
+}
+
+static vkd_result read_training(vkd__reader *r, const vkd__tree *map, vkd__recipe_stage *s) {
+    static const char *const keys[] = {"name",   "train",         "teacher",   "teachers", "data",
+                                       "losses", "teacher_cache", "optimiser", "schedule", NULL};
     const char *train = NULL;
-    if (map->kind != VKD__TREE_MAP)
-        return vkd__fail(r->ctx, VKD_E_RECIPE, "%s: a stage must be a map of keys and values",
-                         map->where);
     vkd_result result = vkd__read_word(r, map, "a stage", "train", NULL, &train);
     if (!result) result = vkd__read_word(r, map, "a stage", "name", train, &s->name);
     if (!result) result = vkd__read_name(r, map, "stage", s->name);
@@ -256,6 +294,7 @@ static vkd_result read_stage(vkd__reader *r, const vkd__tree *map, vkd__recipe_s
         result = vkd__read_fields(r, map, stage_fields, VKD_COUNT(stage_fields), &s->options);
     if (!result) result = vkd__read_model_name(r, map, "train", train, &s->model);
     if (!result) result = vkd__read_teachers(r, map, s);
+    if (!result) result = vkd__read_stage_data(r, map, s);
     if (!result) result = read_losses(r, map, s);
     if (!result) result = choose_logits(r, map, s);
     if (!result) result = read_optimiser(r, map, s);
@@ -263,7 +302,19 @@ static vkd_result read_stage(vkd__reader *r, const vkd__tree *map, vkd__recipe_s
     if (!result && !s->options.epochs == !s->options.steps)
         result = vkd__fail(r->ctx, VKD_E_RECIPE, "%s: %s needs either epochs or steps, and has %s",
                            map->where, what, s->options.epochs ? "both" : "none of them");
-    if (!result) result = check_chain(r, map, s);
+    if (!result) result = check_control(r, map, s);
+    if (!result) result = check_average(r, map, s);
+    return result;
+}
+
+static vkd_result read_stage(vkd__reader *r, const vkd__tree *map, vkd__recipe_stage *s) {
+    if (map->kind != VKD__TREE_MAP)
+        return vkd__fail(r->ctx, VKD_E_RECIPE, "%s: a stage must be a map of keys and values",
+                         map->where);
+    vkd_result result =
+        vkd__tree_find(map, "label") ? vkd__read_label(r, map, s) : read_training(r, map, s);
+    if (!result) result = check_names(r, map, s);
+    if (!result) result = check_teachers(r, map, s);
     return result;
 }
 

@@ -19,6 +19,7 @@ struct vkd_run {
     uint32_t *result_counts;
     vkd_row *rows;
     uint32_t row_count;
+    vkd__notes notes;
 };
 
 static const char *folder_of(vkd_run *run, uint32_t seed_index) {
@@ -110,6 +111,7 @@ static vkd_result keep_results(vkd_run *run, uint32_t index, vkd__session *s) {
         if (!rows[i].label || !rows[i].model) r = VKD_E_MEMORY;
     }
     run->results[index] = rows;
+    if (!r) r = vkd__notes_add(&run->notes, &run->arena, s);
     return r;
 }
 
@@ -127,9 +129,19 @@ static vkd_result run_seed(vkd_run *run, uint32_t index) {
     return r;
 }
 
+static vkd__summary summary_of(const vkd_run *run) {
+    return (vkd__summary){.recipe = run->recipe,
+                          .seeds = run->seeds,
+                          .device = vkd_device_name(run->device),
+                          .rows = run->rows,
+                          .row_count = run->row_count,
+                          .notes = run->notes};
+}
+
 vkd_result vkd_run_execute(vkd_run *run) {
     vkd_result r = VKD_OK;
     run->row_count = 0;
+    run->notes = (vkd__notes){0};
     for (uint32_t i = 0; i < run->seeds && !r; i++)
         r = run_seed(run, i);
     if (!r) {
@@ -138,8 +150,31 @@ vkd_result vkd_run_execute(vkd_run *run) {
     }
     if (r) return r;
     run->row_count = vkd__summary_rows(run->results, run->result_counts, run->seeds, run->rows);
-    return vkd__summary_write(run->ctx, run->desc.folder, run->recipe, run->seeds,
-                              vkd_device_name(run->device), run->rows, run->row_count);
+    const vkd__summary summary = summary_of(run);
+    return vkd__summary_write(run->ctx, run->desc.folder, &summary);
+}
+
+char *vkd_run_summary(const vkd_run *run) {
+    const vkd__summary summary = summary_of(run);
+    vkd__text t = {.ctx = run->ctx};
+    vkd__summary_json(&t, &summary);
+    if (!t.failed) return t.text;
+    vkd__text_term(&t);
+    return NULL;
+}
+
+uint32_t vkd_run_warning_count(const vkd_run *run) {
+    uint32_t count = 0;
+    for (const vkd__warning *w = run->notes.warnings; w; w = w->next)
+        count++;
+    return count;
+}
+
+const char *vkd_run_warning(const vkd_run *run, uint32_t index) {
+    const vkd__warning *w = run->notes.warnings;
+    while (index--)
+        w = w->next;
+    return w->text;
 }
 
 uint32_t vkd_run_row_count(const vkd_run *run) {

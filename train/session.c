@@ -95,16 +95,37 @@ static vkd_result declare(vkd__session *s, const vkd__recipe_model *m, const cha
     return r;
 }
 
+static bool has_adapters(const vkd__phase *p) {
+    for (uint32_t k = 0; k < p->term_count; k++)
+        if (p->terms[k].def->needs & VKD__LOSS_TAPS) return true;
+    return false;
+}
+
+/* Makes a model's parameters without laying their group out. */
+static vkd_result begin(vkd__session *s, const vkd__recipe_model *m, const char *group) {
+    vkd_graph *graph = NULL;
+    const vkd_result r =
+        vkd__graph_infer(s, m, group, "data.train", s->data->train.count, 1, &graph);
+    vkd_graph_destroy(graph);
+    return r;
+}
+
 /* A group is laid out when its model is declared: by then it must have the adapters of all stages
- * that train it. */
+ * that train it. The models come first, since whoever names a parameter first gives it its start
+ * value. */
 static vkd_result declare_adapters(vkd__session *s) {
     vkd_result r = VKD_OK;
-    for (uint32_t i = 0; i < s->phase_count && !r; i++)
-        for (uint32_t k = 0; k < s->phases[i].term_count && !r; k++)
-            if (s->phases[i].terms[k].def->needs & VKD__LOSS_TAPS) {
-                r = vkd__graph_declare(s, &s->phases[i]);
-                break;
-            }
+    for (uint32_t i = 0; i < s->recipe->model_count && !r; i++)
+        r = begin(s, &s->recipe->models[i], s->recipe->models[i].name);
+    for (uint32_t i = 0; i < s->phase_count && !r; i++) {
+        vkd__phase p = s->phases[i];
+        if (p.control) r = begin(s, p.model, p.group);
+        if (!r && p.average) r = begin(s, p.model, p.average);
+        if (!r && has_adapters(&p)) r = vkd__graph_declare(s, &p);
+        if (r || !p.average || !has_adapters(&p)) continue;
+        p.group = p.average; /* of the same layout */
+        r = vkd__graph_declare(s, &p);
+    }
     return r;
 }
 
@@ -127,7 +148,7 @@ static vkd_result load_models(vkd__session *s) {
                                 s->data->classes);
     for (uint32_t i = 0; i < s->phase_count && !r; i++) {
         const vkd__phase *p = &s->phases[i];
-        const char *path = p->model->load; /* a control starts from it too */
+        const char *path = p->model ? p->model->load : NULL; /* a control starts from it too */
         if (p->shared)
             path = vkd__arena_format(&s->arena, "%s/%s.safetensors", s->shared_folder, p->group);
         if (p->shared && !path) r = VKD_E_MEMORY;
@@ -145,10 +166,12 @@ static vkd_result fill_store(vkd__session *s) {
         r = declare(s, m, m->name, "data.train", s->data->train.count);
         if (!r && !i) r = declare(s, m, m->name, "data.test", s->data->test.count);
     }
-    for (uint32_t i = 0; i < s->phase_count && !r; i++)
-        if (s->phases[i].control)
-            r = declare(s, s->phases[i].model, s->phases[i].group, "data.train",
-                        s->data->train.count);
+    for (uint32_t i = 0; i < s->phase_count && !r; i++) {
+        const vkd__phase *p = &s->phases[i];
+        const uint32_t count = s->data->train.count;
+        if (p->control) r = declare(s, p->model, p->group, "data.train", count);
+        if (!r && p->average) r = declare(s, p->model, p->average, "data.train", count);
+    }
     if (!r) r = write_data(s);
     if (!r) r = load_models(s);
     return r;
@@ -173,8 +196,10 @@ vkd_result vkd__session_create(vkd_ctx *ctx, vkd_device *device, const vkd_recip
     s->folder = vkd__arena_format(&s->arena, "%s", folder);
     s->shared_folder = shared_folder ? vkd__arena_format(&s->arena, "%s", shared_folder) : NULL;
     s->cached = VKD_NEW(&s->arena, bool, recipe->model_count);
-    vkd_result r =
-        s->folder && s->cached && (!shared_folder || s->shared_folder) ? VKD_OK : VKD_E_MEMORY;
+    s->labels = VKD_NEW(&s->arena, vkd__pseudo, recipe->stage_count);
+    vkd_result r = s->folder && s->cached && s->labels && (!shared_folder || s->shared_folder)
+                       ? VKD_OK
+                       : VKD_E_MEMORY;
     if (!r) r = set_normalisation(s);
     if (!r) r = vkd__phases_create(s);
     if (!r) r = write_recipe(s);
@@ -217,6 +242,8 @@ void vkd__session_destroy(vkd__session *s) {
         vkd__cached_teacher_close(&s->phases[i]);
     vkd__metrics_close(s);
     vkd_store_destroy(s->store);
+    for (uint32_t i = 0; i < s->recipe->stage_count && s->labels; i++)
+        vkd__pseudo_term(s->ctx, &s->labels[i]);
     vkd__arena_term(&s->arena);
     vkd__free(s->ctx, s);
 }
@@ -227,10 +254,14 @@ void vkd__session_destroy(vkd__session *s) {
  * is killed between two lines here goes on at the right place. */
 static vkd_result train_phase(vkd__session *s, bool restore) {
     vkd__phase *p = &s->phases[s->phase];
-    vkd_result r = p->shared ? VKD_OK : vkd__loop(s, p, restore);
+    vkd_result r = p->shared         ? VKD_OK
+                   : p->stage->label ? vkd__label_run(s, p)
+                                     : vkd__loop(s, p, restore);
+    if (!r && !p->shared) r = vkd__diagnose_end(s, p);
     if (!r && !p->shared && p->last) r = vkd__model_save(s, p);
     if (r) return r;
-    if (!p->control && !p->shared) s->cached[p->stage->model] = false; /* it has changed */
+    if (!p->control && !p->shared && p->model)
+        s->cached[p->stage->model] = false; /* it has changed */
     s->phase++;
     s->step = 0;
     s->sums = (vkd__sums){0};

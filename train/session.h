@@ -6,13 +6,17 @@
  *   session.c     phases, models, folder
  *   graphs.c      the training and the evaluation graph
  *   taps.c        the features that losses compare
+ *   average.c     moving averages of parameters
  *   teachers.c    what several teachers say together
  *   cached_teacher.c  teachers that are read from files
+ *   label.c       samples that a teacher labels
+ *   tables.c      what a step reads and does not change
  *   states.c      what a step keeps beside the parameters
  *   loop.c        steps in flight, logging, the guard
  *   infer.c       a model's logits for a whole split
  *   evaluate.c    the figures of the table
  *   checkpoint.c  what resuming needs
+ *   diagnose.c    what a user should know of a run that goes wrong quietly
  *   metrics.c     metrics.jsonl */
 #ifndef VKD_SESSION_H
 #define VKD_SESSION_H
@@ -30,6 +34,7 @@
 
 typedef struct vkd__term {
     const char *name;
+    bool pseudo; /* compares what a stage labelled, not the labelled samples */
     const vkd__loss_def *def;
     const void *config;
     const vkd__tap_names *taps; /* of a loss on features */
@@ -40,16 +45,25 @@ typedef struct vkd__term {
     bool t_squared; /* the loss multiplies by tau^2 */
 } vkd__term;
 
+/* What is known of a term of one phase: see diagnose.c. */
+typedef struct vkd__watch {
+    double value, norm; /* before the first step, without the weight: and of its gradient */
+    double low, high;   /* of its value, over the phase's last tenth */
+} vkd__watch;
+
 typedef struct vkd__phase {
     const vkd__recipe_stage *stage;
     const vkd__recipe_model *model;
     const char *group; /* of its parameters: the model's name, or "<model>_control" */
     bool control;
-    bool last; /* of the group's phases: then it has its file and its row */
+    const vkd__recipe_stage *labels; /* whose labels it learns from, or NULL */
+    const char *average;             /* group of averaged parameters, or NULL */
+    bool last;                       /* of the group's phases: then it has its file and its row */
     vkd__teacher_cache caches[VKD__MAX_TEACHERS]; /* of those that are read from files */
     uint32_t teacher;                             /* model index of the first, or VKD__NONE */
     uint32_t teacher_count;
     vkd__term terms[VKD__MAX_TERMS];
+    vkd__watch watches[VKD__MAX_TERMS];
     uint32_t term_count;
     uint64_t steps, epoch_steps;
     double seconds;    /* of training so far */
@@ -63,6 +77,11 @@ typedef struct vkd__sums {
     uint64_t steps;
     double loss, terms[VKD__MAX_TERMS];
 } vkd__sums;
+
+typedef struct vkd__warning {
+    const char *text;
+    struct vkd__warning *next;
+} vkd__warning;
 
 typedef struct vkd__session {
     vkd_ctx *ctx;
@@ -82,6 +101,7 @@ typedef struct vkd__session {
     uint32_t phase_count;
     bool *cached; /* (model_count) its logits for the training split, as it is now, are in the store
                    */
+    vkd__pseudo *labels; /* (stage_count) of stages that label; without entries until needed */
     const char **states; /* (state_count) of the phase under way: see states.c */
     uint32_t state_count, state_capacity;
     /* Where it stands: what a checkpoint holds. */
@@ -91,7 +111,8 @@ typedef struct vkd__session {
     uint64_t metrics_bytes;
     FILE *metrics;
     double test_accuracy; /* newest, -1 before */
-    bool other_sizes;     /* than the checkpoint's: it was made with some that cannot be had */
+    vkd__warning *warnings;
+    bool other_sizes; /* than the checkpoint's: it was made with some that cannot be had */
 } vkd__session;
 
 /* ---- session.c ---- */
@@ -114,14 +135,22 @@ vkd_result vkd__phases_create(vkd__session *s);
 /* The stage whose teachers a model's table row is held against: the phase's own, else the model's
  * newest before it that has any; NULL where there is none. */
 const vkd__recipe_stage *vkd__phase_taught(const vkd__session *s, const vkd__phase *p);
+/* Labelled samples, and those that a stage labelled, of one step. */
+uint32_t vkd__phase_labelled(const vkd__phase *p);
+uint32_t vkd__phase_pseudo(const vkd__phase *p);
 /* How many samples of the training split a stage may use, the first ones. */
 uint32_t vkd__stage_samples(const vkd__session *s, const vkd__recipe_stage *stage);
 
 /* ---- graphs.c ---- */
 /* Inputs "indices" (B) i32, "labels" (B) i32 where a loss wants them, "lr", "weight.<term>",
- * "tau.<term>"; outputs "loss", "loss.<term>", "guard" (2). */
+ * "tau.<term>", with labels of a stage P more "indices" and "rows" (P) i32 of their targets, with
+ * an average "ema"; outputs "loss", "loss.<term>", "guard" (2). */
 vkd_result vkd__graph_train(const vkd__session *s, const vkd__phase *p, vkd_graph **out);
-/* Makes the adapters of a phase's losses: of a group that is not laid out yet. */
+/* The step's inputs; outputs "value" of one term, without its weight, and "norm", of its gradient
+ * by the model's parameters. Changes no parameter. */
+vkd_result vkd__graph_probe(const vkd__session *s, const vkd__phase *p, uint32_t term,
+                            vkd_graph **out);
+/* Names what a phase's losses read: adapters, of a group that is not laid out yet, and tables. */
 vkd_result vkd__graph_declare(const vkd__session *s, const vkd__phase *p);
 /* Input "indices" (B) i32 into a split ("data.train" or "data.test"); output "logits" (B, V). The
  * first of these for a group gives its parameters their start values. */
@@ -142,7 +171,9 @@ vkd_result vkd__taps_find(const vkd__session *s, const vkd__phase *p, const vkd_
  * {0} for 1. One teacher's are given back as they are. */
 vkd_tensor vkd__teachers_combine(vkd_graph *g, const vkd__recipe_stage *s, const vkd_tensor *logits,
                                  vkd_tensor tau);
-/* The same on the host, for temperature 1. */
+/* The same on the host, for temperature 1; their logits for the test split, which the caller frees.
+ */
+vkd_result vkd__teachers_test(vkd__session *s, const vkd__recipe_stage *stage, float **out);
 void vkd__teachers_mix(const vkd__recipe_stage *s, const float *const *logits, uint32_t rows,
                        uint32_t classes, float *out);
 
@@ -157,6 +188,26 @@ vkd_tensor vkd__cached_teacher(vkd_graph *g, const vkd__session *s, const vkd__p
 /* Its tables into the store, once the graph has named them. Errors: VKD_E_DATA: the file was made
  * for another teacher, other data or another augmentation; VKD_E_MEMORY. */
 vkd_result vkd__cached_teacher_fill(vkd__session *s, const vkd__phase *p, uint32_t teacher);
+/* ---- label.c ---- */
+/* Runs the phase of a stage that labels, and writes "<folder>/<stage>.labels.safetensors". */
+vkd_result vkd__label_run(vkd__session *s, vkd__phase *p);
+/* What a stage labelled: from memory, or the folder's file. Borrowed. */
+vkd_result vkd__label_get(vkd__session *s, uint32_t stage, const vkd__pseudo **out);
+/* The store tensor with the targets, (samples, V). */
+void vkd__label_name(const vkd__recipe_stage *stage, char *out, size_t size);
+/* How many samples of the training split a stage labels. */
+uint32_t vkd__label_samples(const vkd__session *s, const vkd__recipe_stage *stage);
+
+/* ---- average.c ---- */
+enum { VKD__COPY_PARAMETERS = 1, VKD__COPY_REST = 2 };
+/* Tensors of one group into those of another that it has too; REST are a model's running
+ * statistics, since an average has no optimiser. */
+vkd_result vkd__average_copy(vkd__session *s, const char *from, const char *to, uint32_t what);
+double vkd__average_decay(const vkd__phase *p, uint64_t step);
+
+/* ---- tables.c ---- */
+/* Into the store, each once while what it follows from stays as it is. */
+vkd_result vkd__tables_fill(vkd__session *s, const vkd__phase *p);
 
 /* ---- states.c ---- */
 /* Lists the states of the phase's group that its training step names; a `fresh` phase begins with
@@ -169,13 +220,35 @@ bool vkd__states_has(const vkd__session *s, const char *name);
 typedef struct vkd__infer {
     vkd_ctx *ctx;
     vkd_program *program;
+    uint32_t first; /* of the split's samples; 0 unless the caller sets it, and count */
     uint32_t count, batch, classes;
 } vkd__infer;
 vkd_result vkd__infer_create(vkd__session *s, const vkd__recipe_model *m, const char *group,
                              bool train_split, vkd__infer *out);
 void vkd__infer_destroy(vkd__infer *i);
-/* Logits of every sample of the split, (count, classes). */
+/* Logits of `count` samples of the split from the first on, (count, classes). */
 vkd_result vkd__infer_run(vkd__infer *i, float *logits);
+
+/* Logits (count, classes) of a whole split; the caller frees them. */
+vkd_result vkd__infer_logits(vkd__session *s, const vkd__recipe_model *m, const char *group,
+                             bool train_split, float **out);
+
+/* ---- diagnose.c ---- */
+/* Fills the phase's watches with value and gradient of each term before the first step, on the
+ * samples that `write` puts into a program's inputs, writes the row of metrics.jsonl, and warns of
+ * terms without a gradient. */
+vkd_result vkd__diagnose_start(vkd__session *s, vkd__phase *p,
+                               vkd_result (*write)(void *user, vkd_program *program), void *user);
+/* Before anything is known of a phase. */
+void vkd__diagnose_init(vkd__phase *p);
+/* Takes note of a term's value at a step. */
+void vkd__diagnose_step(vkd__phase *p, uint32_t term, uint64_t step, double value);
+/* What is wrong with a phase that has just ended. */
+vkd_result vkd__diagnose_end(vkd__session *s, const vkd__phase *p);
+/* Everything that was found in the phases so far into s->warnings, which was empty. */
+vkd_result vkd__diagnose_summary(vkd__session *s);
+/* Warns of a student that is better than what taught it; into s->warnings too. */
+vkd_result vkd__diagnose_rows(vkd__session *s, const vkd__phase *p, double student, double teacher);
 
 /* ---- loop.c ---- */
 /* Trains a phase from s->step to its end. */
@@ -206,7 +279,14 @@ vkd_result vkd__checkpoint_restore(vkd__session *s);
 vkd_result vkd__metrics_open(vkd__session *s);
 vkd_result vkd__metrics_step(vkd__session *s, const vkd_progress *p);
 vkd_result vkd__metrics_epoch(vkd__session *s, const vkd__phase *p, uint64_t epoch,
-                              double accuracy);
+                              const vkd__figures *f);
+typedef struct vkd__label_row {
+    uint32_t samples, kept, entries; /* looked at; kept; with copies */
+    double right;                    /* share of the entries, by the data set's labels */
+} vkd__label_row;
+vkd_result vkd__metrics_label(vkd__session *s, const vkd__phase *p, const vkd__label_row *row);
+vkd_result vkd__metrics_start(vkd__session *s, const vkd__phase *p);
+vkd_result vkd__metrics_warning(vkd__session *s, const vkd__phase *p, const char *text);
 void vkd__metrics_close(vkd__session *s);
 
 /* ---- model_file.c ---- */

@@ -119,26 +119,50 @@ static void row_json(vkd__text *t, const vkd_row *row) {
     vkd__text_add(t, "}");
 }
 
-void vkd__summary_json(vkd__text *t, const vkd_recipe *recipe, uint32_t seeds, const char *device,
-                       const vkd_row *rows, uint32_t count) {
-    vkd__text_add(t, "{\n  \"recipe\": ");
-    vkd__json_text(t, recipe->name);
-    vkd__text_add(t, ",\n  \"seed\": %u,\n  \"seeds\": %u,\n  \"device\": ",
-                  (unsigned)recipe->options.seed, (unsigned)seeds);
-    vkd__json_text(t, device);
-    vkd__text_add(t, ",\n  \"rows\": [\n");
-    for (uint32_t i = 0; i < count; i++) {
-        row_json(t, &rows[i]);
-        vkd__text_add(t, "%s\n", i + 1 < count ? "," : "");
+static void stage_json(vkd__text *t, const vkd__stage_note *stage) {
+    vkd__text_add(t, "    {\"phase\": \"%s\", \"stage\": \"%s\", \"terms\": [", stage->phase,
+                  stage->stage);
+    for (uint32_t i = 0; i < stage->term_count; i++) {
+        const vkd__term_note *term = &stage->terms[i];
+        vkd__text_add(t, "%s{\"term\": \"%s\", \"weight\": ", i ? ", " : "", term->name);
+        vkd__json_number(t, term->weight);
+        vkd__text_add(t, ", \"scale\": ");
+        vkd__json_number(t, term->value);
+        vkd__text_add(t, ", \"gradient_norm\": ");
+        vkd__json_number(t, term->norm);
+        vkd__text_add(t, "}");
     }
-    vkd__text_add(t, "  ]\n}\n");
+    vkd__text_add(t, "]}");
 }
 
-vkd_result vkd__summary_write(vkd_ctx *ctx, const char *folder, const vkd_recipe *recipe,
-                              uint32_t seeds, const char *device, const vkd_row *rows,
-                              uint32_t count) {
+void vkd__summary_json(vkd__text *t, const vkd__summary *s) {
+    vkd__text_add(t, "{\n  \"recipe\": ");
+    vkd__json_text(t, s->recipe->name);
+    vkd__text_add(t, ",\n  \"seed\": %u,\n  \"seeds\": %u,\n  \"device\": ",
+                  (unsigned)s->recipe->options.seed, (unsigned)s->seeds);
+    vkd__json_text(t, s->device);
+    vkd__text_add(t, ",\n  \"rows\": [\n");
+    for (uint32_t i = 0; i < s->row_count; i++) {
+        row_json(t, &s->rows[i]);
+        vkd__text_add(t, "%s\n", i + 1 < s->row_count ? "," : "");
+    }
+    vkd__text_add(t, "  ],\n  \"stages\": [\n");
+    for (uint32_t i = 0; i < s->notes.stage_count; i++) {
+        stage_json(t, &s->notes.stages[i]);
+        vkd__text_add(t, "%s\n", i + 1 < s->notes.stage_count ? "," : "");
+    }
+    vkd__text_add(t, "  ],\n  \"warnings\": [");
+    for (const vkd__warning *w = s->notes.warnings; w; w = w->next) {
+        vkd__text_add(t, "\n    ");
+        vkd__json_text(t, w->text);
+        vkd__text_add(t, "%s", w->next ? "," : "\n  ");
+    }
+    vkd__text_add(t, "]\n}\n");
+}
+
+vkd_result vkd__summary_write(vkd_ctx *ctx, const char *folder, const vkd__summary *s) {
     vkd__text t = {.ctx = ctx}, path = {.ctx = ctx};
-    vkd__summary_json(&t, recipe, seeds, device, rows, count);
+    vkd__summary_json(&t, s);
     vkd__text_add(&path, "%s/summary.json", folder);
     vkd_result r = VKD_E_MEMORY;
     if (!t.failed && !path.failed) {
@@ -147,5 +171,44 @@ vkd_result vkd__summary_write(vkd_ctx *ctx, const char *folder, const vkd_recipe
     }
     vkd__text_term(&t);
     vkd__text_term(&path);
+    return r;
+}
+
+/* ---- Notes ---- */
+
+static vkd_result add_stage(vkd__notes *n, vkd__arena *arena, const vkd__phase *p) {
+    vkd__stage_note *note = &n->stages[n->stage_count++];
+    *note = (vkd__stage_note){.phase = vkd__arena_format(arena, "%s", p->group),
+                              .stage = p->stage->name,
+                              .term_count = p->term_count};
+    for (uint32_t i = 0; i < p->term_count; i++) {
+        const double weight = (double)p->terms[i].weight;
+        const vkd__watch *w = &p->watches[i];
+        note->terms[i] =
+            (vkd__term_note){p->terms[i].name, weight, weight * w->value, weight * w->norm};
+    }
+    return note->phase ? VKD_OK : VKD_E_MEMORY;
+}
+
+vkd_result vkd__notes_add(vkd__notes *n, vkd__arena *arena, const vkd__session *s) {
+    vkd_result r = VKD_OK;
+    if (!s->seed_index) {
+        n->stages = VKD_NEW(arena, vkd__stage_note, s->phase_count);
+        if (!n->stages) return VKD_E_MEMORY;
+        for (uint32_t i = 0; i < s->phase_count && !r; i++)
+            r = add_stage(n, arena, &s->phases[i]);
+    }
+    vkd__warning **end = &n->warnings;
+    while (*end)
+        end = &(*end)->next;
+    for (const vkd__warning *w = s->warnings; w && !r; w = w->next) {
+        *end = VKD_NEW(arena, vkd__warning, 1);
+        if (!*end) return VKD_E_MEMORY;
+        (*end)->text = s->desc->seeds > 1
+                           ? vkd__arena_format(arena, "seed %u: %s", (unsigned)s->seed, w->text)
+                           : vkd__arena_format(arena, "%s", w->text);
+        if (!(*end)->text) r = VKD_E_MEMORY;
+        end = &(*end)->next;
+    }
     return r;
 }

@@ -5,16 +5,44 @@
 
 #include "train/session.h"
 
+/* Each term of a stage, before its first step. */
+typedef struct vkd__term_note {
+    const char *name;
+    double weight, value, norm; /* value and gradient's norm with the weight */
+} vkd__term_note;
+
+typedef struct vkd__stage_note {
+    const char *phase, *stage;
+    vkd__term_note terms[VKD__MAX_TERMS];
+    uint32_t term_count;
+} vkd__stage_note;
+
+/* What stands beside the table. */
+typedef struct vkd__notes {
+    vkd__stage_note *stages; /* of the first seed */
+    uint32_t stage_count;
+    vkd__warning *warnings; /* of all seeds */
+} vkd__notes;
+
+/* Adds a session's notes, into an arena that outlives it. Errors: VKD_E_MEMORY. */
+vkd_result vkd__notes_add(vkd__notes *n, vkd__arena *arena, const vkd__session *s);
+
 /* One row for each of the first seed's, with mean and sample standard deviation over the seeds that
  * trained it. `out` has room for counts[0]. Returns how many. Labels are borrowed from results. */
 uint32_t vkd__summary_rows(vkd__result *const *results, const uint32_t *counts, uint32_t seeds,
                            vkd_row *out);
-/* The rows as JSON: {"recipe", "seed", "seeds", "device", "rows": [...]}. */
-void vkd__summary_json(vkd__text *t, const vkd_recipe *recipe, uint32_t seeds, const char *device,
-                       const vkd_row *rows, uint32_t count);
-vkd_result vkd__summary_write(vkd_ctx *ctx, const char *folder, const vkd_recipe *recipe,
-                              uint32_t seeds, const char *device, const vkd_row *rows,
-                              uint32_t count);
+typedef struct vkd__summary {
+    const vkd_recipe *recipe;
+    uint32_t seeds;
+    const char *device;
+    const vkd_row *rows;
+    uint32_t row_count;
+    vkd__notes notes;
+} vkd__summary;
+
+/* {"recipe", "seed", "seeds", "device", "rows": [...], "stages": [...], "warnings": [...]}. */
+void vkd__summary_json(vkd__text *t, const vkd__summary *s);
+vkd_result vkd__summary_write(vkd_ctx *ctx, const char *folder, const vkd__summary *s);
 /* Quoted, with what JSON wants escaped. */
 void vkd__json_text(vkd__text *t, const char *text);
 /* NaN and infinity become null. */

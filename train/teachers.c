@@ -62,3 +62,26 @@ void vkd__teachers_mix(const vkd__recipe_stage *s, const float *const *logits, u
     (s->options.combine == VKD__COMBINE_LOGITS ? vkd__mix_logits : vkd__mix_probabilities)(
         logits, weights, s->teacher_count, rows, classes, out);
 }
+
+vkd_result vkd__teachers_test(vkd__session *s, const vkd__recipe_stage *stage, float **out) {
+    const uint32_t tests = s->data->test.count, classes = s->data->classes;
+    float *parts[VKD__MAX_TEACHERS] = {0};
+    vkd_result r = VKD_OK;
+    *out = NULL;
+    for (uint32_t k = 0; k < stage->teacher_count && !r; k++) {
+        const vkd__recipe_model *m = &s->recipe->models[stage->teachers[k].model];
+        r = vkd__infer_logits(s, m, m->name, false, &parts[k]);
+    }
+    if (!r && stage->teacher_count == 1) {
+        *out = parts[0];
+        return VKD_OK;
+    }
+    if (!r) {
+        *out = vkd__alloc(s->ctx, (size_t)tests * classes, sizeof **out);
+        r = *out ? VKD_OK : VKD_E_MEMORY;
+    }
+    if (!r) vkd__teachers_mix(stage, (const float *const *)parts, tests, classes, *out);
+    for (uint32_t k = 0; k < stage->teacher_count; k++)
+        vkd__free(s->ctx, parts[k]);
+    return r;
+}

@@ -141,6 +141,13 @@ typedef struct vkd_row {
 VKD_API uint32_t vkd_run_row_count(const vkd_run *run);
 /* index < vkd_run_row_count; valid until the run is destroyed. */
 VKD_API const vkd_row *vkd_run_row(const vkd_run *run, uint32_t index);
+/* What looks wrong in a run that was executed: a loss whose gradient reaches no parameter of its
+ * model, one that stays at ln(classes), a teacher that is right less often than its student. They
+ * were logged when they were found. index < count; valid until the run is destroyed. */
+VKD_API uint32_t vkd_run_warning_count(const vkd_run *run);
+VKD_API const char *vkd_run_warning(const vkd_run *run, uint32_t index);
+/* What the folder's summary.json holds. The caller frees it with vkd_free_text. NULL: no memory. */
+VKD_API char *vkd_run_summary(const vkd_run *run);
 
 #ifdef __cplusplus
 }

@@ -104,65 +104,6 @@ static void the_printed_recipe_reads_back_the_same(void **state) {
     vkd_ctx_destroy(ctx);
 }
 
-static void ensembles_name_models_that_are_there_in_the_end(void **state) {
-    (void)state;
-    vkd_ctx *ctx = test_ctx();
-    const char *const set = "evaluation.ensembles=[{name: both, models: [student, teacher]}]";
-    vkd_recipe *r = parse(ctx, good, set);
-    assert_int_equal(r->evaluation.ensemble_count, 1);
-    assert_string_equal(r->evaluation.ensembles[0].name, "both");
-    assert_int_equal(r->evaluation.ensembles[0].models[0], 1);
-    assert_int_equal(r->evaluation.ensembles[0].models[1], 0);
-    char *printed = vkd_recipe_print(r);
-    vkd_recipe *second = parse(ctx, printed, NULL);
-    char *again = vkd_recipe_print(second);
-    assert_string_equal(printed, again);
-    assert_non_null(strstr(printed, "models: [student, teacher]"));
-    vkd_free_text(ctx, printed);
-    vkd_free_text(ctx, again);
-    vkd_recipe_destroy(r);
-    vkd_recipe_destroy(second);
-    static const char *const nobody[] = {
-        "models.third={arch: mlp}", "evaluation.ensembles=[{name: e, models: [teacher, third]}]"};
-    assert_int_equal(vkd_recipe_parse(ctx, "r.yaml", good, strlen(good), nobody, 2, &r),
-                     VKD_E_RECIPE);
-    assert_non_null(strstr(vkd_ctx_error(ctx), "which no stage trains and no file gives"));
-    vkd_ctx_destroy(ctx);
-}
-
-static void several_teachers_have_weights(void **state) {
-    (void)state;
-    vkd_ctx *ctx = test_ctx();
-    static const char *const sets[] = {
-        "models.other={arch: mlp, load: o.safetensors}",
-        "stages.distil.teachers=[{model: teacher, weight: 3}, other]",
-        "stages.distil.combine=logits",
-    };
-    char text[2048];
-    const char *at = strstr(good, "    teacher: teacher\n");
-    snprintf(text, sizeof text, "%.*s%s", (int)(at - good), good,
-             at + strlen("    teacher: teacher\n"));
-    vkd_recipe *r = NULL;
-    if (vkd_recipe_parse(ctx, "r.yaml", text, strlen(text), sets, VKD_COUNT(sets), &r))
-        fail_msg("%s", vkd_ctx_error(ctx));
-    const vkd__recipe_stage *s = &r->stages[1];
-    assert_int_equal(s->teacher_count, 2);
-    assert_int_equal(s->teacher, 0);
-    assert_int_equal(s->teachers[1].model, 2);
-    assert_int_equal(s->options.combine, VKD__COMBINE_LOGITS);
-    assert_true(vkd__teacher_share(s, 0) == 0.75f && vkd__teacher_share(s, 1) == 0.25f);
-    assert_true(vkd__stage_taught_by(s, 2) && !vkd__stage_taught_by(s, 1));
-    char *printed = vkd_recipe_print(r);
-    vkd_recipe *second = parse(ctx, printed, NULL);
-    char *again = vkd_recipe_print(second);
-    assert_string_equal(printed, again);
-    vkd_free_text(ctx, printed);
-    vkd_free_text(ctx, again);
-    vkd_recipe_destroy(r);
-    vkd_recipe_destroy(second);
-    vkd_ctx_destroy(ctx);
-}
-
 static void set_reaches_values_by_name_and_by_index(void **state) {
     (void)state;
     static const char *const sets[] = {"stages.distil.losses.kd_kl.weight=0.5",
@@ -237,52 +178,10 @@ static void mistakes_name_line_and_nearest_key(void **state) {
     refuse("tau: 4}", "tau: 4}\n      - {loss: kd_kl}", "two losses of stage 'distil'");
     refuse("    teacher: teacher\n", "", "needs a teacher");
     refuse("    teacher: teacher\n", "    teacher: student\n", "its own teacher");
-    refuse("    steps: 20\n",
-           "    steps: 20\n"
-           "  - {name: again, train: student, control: true, losses: [{loss: ce}], "
-           "optimiser: {name: sgd}, steps: 3}\n",
-           "asks for a control of 'student', which stage 'distil' has already");
     refuse("  student: {arch", "  student_control: {arch: mlp}\n  student: {arch",
            "needs the name of the model 'student_control'");
     refuse("{3: 2.5}", "{3: 2000}", "from -1000 to 1000");
     refuse("std: [0.5]", "std: 0", "std");
-    refuse("    teacher: teacher\n", "    teacher: teacher\n    teachers: [teacher]\n", "has both");
-    refuse("    teacher: teacher\n", "    teachers: []\n", "has 0 teachers, it may have 1 to 8");
-    refuse("    teacher: teacher\n", "    teachers: [teacher, teacher]\n", "'teacher' twice");
-    refuse("    teacher: teacher\n", "    teachers: [teacher, student]\n", "its own teacher");
-    refuse("    teacher: teacher\n", "    teachers: [teachre]\n", "did you mean 'teacher'?");
-    refuse("    teacher: teacher\n", "    teachers: [{model: teacher, weight: 0}]\n", "weight");
-    refuse("    teacher: teacher\n", "    teachers: [{model: teacher, wait: 1}]\n",
-           "a teacher of stage 'distil' has no key 'wait', did you mean 'weight'");
-    refuse("{3: 2.5}", "{3: 2.5}, ensembles: [{name: e, models: [teacher]}]", "has 1 models");
-    refuse("{3: 2.5}", "{3: 2.5}, ensembles: [{name: e, models: [teacher, studend]}]",
-           "did you mean 'student'");
-    refuse("{3: 2.5}", "{3: 2.5}, ensembles: [{name: e, models: [teacher, teacher]}]", "twice");
-    refuse("{3: 2.5}", "{3: 2.5}, ensembles: [{name: student, models: [teacher, student]}]",
-           "'student' is a model's");
-    refuse("{3: 2.5}", "{3: 2.5}, ensembles: [{name: e, model: [teacher, student]}]",
-           "did you mean 'models'");
-}
-
-static void several_stages_may_train_one_model(void **state) {
-    (void)state;
-    vkd_ctx *ctx = test_ctx();
-    vkd_recipe *r = parse(ctx, good, "models.student.init_seed=3");
-    assert_int_equal(r->models[0].init_seed, 0);
-    assert_int_equal(r->models[1].init_seed, 3);
-    char *text = vkd_recipe_print(r);
-    assert_non_null(strstr(text, "init_seed: 3\n"));
-    vkd_free_text(ctx, text);
-    vkd_recipe_destroy(r);
-    r = parse(ctx, good,
-              "stages=[{name: a, train: student, losses: [{loss: ce}], optimiser: {name: sgd}, "
-              "steps: 1}, {name: b, train: student, control: true, losses: [{loss: ce}], "
-              "optimiser: {name: adamw}, steps: 2}]");
-    assert_int_equal(r->stage_count, 2);
-    assert_int_equal(r->stages[0].model, 1);
-    assert_int_equal(r->stages[1].model, 1);
-    vkd_recipe_destroy(r);
-    vkd_ctx_destroy(ctx);
 }
 
 static void a_teacher_must_be_trained_before_or_loaded(void **state) {
@@ -492,12 +391,9 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_recipe_is_read_whole),
         cmocka_unit_test(the_printed_recipe_reads_back_the_same),
-        cmocka_unit_test(ensembles_name_models_that_are_there_in_the_end),
-        cmocka_unit_test(several_teachers_have_weights),
         cmocka_unit_test(set_reaches_values_by_name_and_by_index),
         cmocka_unit_test(set_says_what_is_wrong),
         cmocka_unit_test(mistakes_name_line_and_nearest_key),
-        cmocka_unit_test(several_stages_may_train_one_model),
         cmocka_unit_test(a_teacher_must_be_trained_before_or_loaded),
         cmocka_unit_test(schedules_follow_their_formulas),
         cmocka_unit_test(warm_up_rises_in_equal_parts_and_then_the_schedule_starts),

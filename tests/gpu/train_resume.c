@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* A run that was stopped, by a callback or by SIGKILL at any moment, ends with the same bits as one
  * that never was. The program runs itself as the child to be killed: "child FOLDER resume|force
- * whole|chain". */
+ * whole|chain|noisy". */
 #include <math.h>
 #include <signal.h>
 #include <stdio.h>
@@ -38,8 +38,21 @@ static const char *const chain[] = {
     "epochs: 2, batch: 24}]",
     NULL};
 
+/* A model that labels samples, learns from its own labels and labels again; a student of averaged
+ * parameters. Phases of 12, 0, 8, 0, 16 and 16 steps. */
+static const char *const noisy[] = {
+    "stages=[{name: teach, train: teacher, losses: [{loss: ce}], samples: 48, "
+    "optimiser: {name: sgd, lr: 0.1, momentum: 0.9}, epochs: 3, batch: 12}, "
+    "{name: first, label: {teacher: teacher, first: 48, balance: true, per_class: 33}}, "
+    "{name: again, train: teacher, data: {pseudo: first, ratio: 2}, losses: [{loss: ce}], "
+    "samples: 48, optimiser: {name: adamw, lr: 0.005}, epochs: 2, batch: 12, ema: 0.7}, "
+    "{name: second, label: {teacher: teacher, first: 48, labels: hard}}, "
+    "{name: learn, train: student, data: {pseudo: second}, control: true, losses: [{loss: ce}], "
+    "samples: 48, optimiser: {name: adamw, lr: 0.01}, epochs: 4, batch: 12, ema: 0.9}]",
+    NULL};
+
 static const char *const *sets_of(const char *name) {
-    return strcmp(name, "chain") ? NULL : chain;
+    return !strcmp(name, "chain") ? chain : !strcmp(name, "noisy") ? noisy : NULL;
 }
 
 static int open_bench(void **state) {
@@ -48,7 +61,8 @@ static int open_bench(void **state) {
     b->device = test_device(b->ctx);
     toy_init(&b->data);
     if (toy_run(b->ctx, b->device, &b->data, NULL, NULL, "whole", NULL, NULL) ||
-        toy_run(b->ctx, b->device, &b->data, chain, NULL, "chain", NULL, NULL))
+        toy_run(b->ctx, b->device, &b->data, chain, NULL, "chain", NULL, NULL) ||
+        toy_run(b->ctx, b->device, &b->data, noisy, NULL, "noisy", NULL, NULL))
         fail_msg("%s", vkd_ctx_error(b->ctx));
     *state = b;
     return 0;
@@ -131,6 +145,12 @@ static void a_model_of_two_stages_goes_on_in_either(void **state) {
     static const int stops[] = {7, 30, 31, 42, 50, 53, 60, 61, 75, 81, 88, 100};
     for (size_t i = 0; i < VKD_COUNT(stops); i++)
         stop_and_go_on(*state, "chain", stops[i], VKD_E_INTERRUPTED);
+}
+
+static void labels_and_averages_go_on_too(void **state) {
+    static const int stops[] = {5, 12, 13, 17, 20, 21, 28, 36, 37, 43, 52};
+    for (size_t i = 0; i < VKD_COUNT(stops); i++)
+        stop_and_go_on(*state, "noisy", stops[i], VKD_E_INTERRUPTED);
 }
 
 static void a_run_stopped_after_every_step_ends_the_same(void **state) {
@@ -259,6 +279,7 @@ static void kill_at_random_moments(const bench *b, const char *name) {
 static void a_run_killed_at_random_moments_ends_with_the_same_bits(void **state) {
     kill_at_random_moments(*state, "whole");
     kill_at_random_moments(*state, "chain");
+    kill_at_random_moments(*state, "noisy");
 }
 
 /* ---- What resuming refuses ---- */
@@ -317,6 +338,7 @@ int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_interrupted_run_goes_on_to_the_same_bits),
         cmocka_unit_test(a_model_of_two_stages_goes_on_in_either),
+        cmocka_unit_test(labels_and_averages_go_on_too),
         cmocka_unit_test(a_run_stopped_after_every_step_ends_the_same),
         cmocka_unit_test(a_mixed_run_goes_on_with_its_loss_scale),
         cmocka_unit_test(a_run_killed_at_random_moments_ends_with_the_same_bits),
