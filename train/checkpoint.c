@@ -23,10 +23,10 @@ static bool ends_with(const char *text, const char *end) {
     return n >= m && !strcmp(text + n - m, end);
 }
 
-/* Parameters of every model; the states of a phase under way. Data and cached logits are read or
- * computed again, gradients are made anew by each step. */
+/* Parameters and buffers of every model; the states of a phase under way. Data and cached logits
+ * are read or computed again, gradients are made anew by each step. */
 static bool is_kept(const vkd__session *s, const vkd_store_info *info) {
-    if (info->parameter) return true;
+    if (info->parameter || info->buffer) return true;
     return s->step && vkd__states_has(s, info->name) && !ends_with(info->name, ".gradient");
 }
 

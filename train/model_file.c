@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/* A trained model as a file that other tools can read: one tensor a parameter, named without the
- * group ("fc0.weight"), and as metadata what is needed to run it: "arch", "config.<option>",
- * "classes", "input" (axes of a sample, channels last), "scale", "mean", "std" (of the
- * normalisation). */
+/* A trained model as a file that other tools can read: one tensor a parameter or buffer, named
+ * without the group ("fc0.weight"), and as metadata what is needed to run it: "arch",
+ * "config.<option>", "classes", "input" (axes of a sample, channels last), "scale", "mean", "std"
+ * (of the normalisation). */
 #include <stdio.h>
 #include <string.h>
 
@@ -15,8 +15,8 @@ bool vkd__is_adapter(const char *rest) {
 
 static bool in_group(const vkd_store_info *info, const char *group, const char **rest) {
     const size_t length = strlen(group);
-    if (!info->parameter || strncmp(info->name, group, length) != 0 || info->name[length] != '.')
-        return false;
+    if (!info->parameter && !info->buffer) return false;
+    if (strncmp(info->name, group, length) != 0 || info->name[length] != '.') return false;
     *rest = info->name + length + 1;
     return !vkd__is_adapter(*rest);
 }
@@ -154,8 +154,8 @@ vkd_result vkd__model_load(vkd_ctx *ctx, vkd_store *store, const char *group, co
         count++;
     }
     if (!r && count != vkd__st_count(file))
-        r = vkd__fail(ctx, VKD_E_SHAPE, "'%s' has %zu tensors, the model '%s' has %zu parameters",
-                      path, vkd__st_count(file), group, count);
+        r = vkd__fail(ctx, VKD_E_SHAPE, "'%s' has %zu tensors, the model '%s' has %zu", path,
+                      vkd__st_count(file), group, count);
     vkd__st_close(file);
     return r;
 }

@@ -29,7 +29,8 @@ void vkd__saved_model_term(vkd_ctx *ctx, vkd__saved_model *m);
 /* Fails for a file whose parameters expect samples of another layout. One without such metadata,
  * from another tool, is taken as it is. Errors: VKD_E_FORMAT. */
 vkd_result vkd__model_check_layout(vkd_ctx *ctx, const char *path, const vkd__st_file *file);
-/* Writes the file's tensors over the group's parameters, which a graph must have made before.
+/* Writes the file's tensors over the group's parameters and buffers, which a graph must have made
+ * before.
  * Errors: VKD_E_SHAPE: another architecture or class count; VKD_E_FILE, VKD_E_FORMAT. */
 vkd_result vkd__model_load(vkd_ctx *ctx, vkd_store *store, const char *group, const char *path,
                            uint32_t classes);

@@ -290,8 +290,8 @@ vkd_result vkd__metrics_warning(vkd__session *s, const vkd__phase *p, const char
 void vkd__metrics_close(vkd__session *s);
 
 /* ---- model_file.c ---- */
-/* "<folder>/<group>.safetensors": parameters without the group's name, and what eval and infer need
- * to build the model again. */
+/* "<folder>/<group>.safetensors": parameters and buffers without the group's name, and what eval
+ * and infer need to build the model again. */
 vkd_result vkd__model_save(vkd__session *s, const vkd__phase *p);
 
 #endif

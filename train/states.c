@@ -2,7 +2,7 @@
 /* The states of the phase under way: what its step keeps in the store beside parameters, under the
  * name of the group that it trains: the optimiser's moments, the guard's counts, the loss scale. A
  * stage begins with zeros in them, whatever an earlier stage of the model left there; between two
- * stages nothing of them is needed. */
+ * stages nothing of them is needed. Buffers are the model's and go on from stage to stage. */
 #include <string.h>
 
 #include "train/session.h"
@@ -33,7 +33,8 @@ vkd_result vkd__states_begin(vkd__session *s, const vkd__phase *p, const vkd_gra
     }
     for (uint32_t i = 0; i < all && !r; i++) {
         const vkd_store_info info = vkd_store_at(s->store, i);
-        if (info.parameter || !belongs_to(info.name, p->group) || !vkd_graph_uses(step, info.name))
+        if (info.parameter || info.buffer || !belongs_to(info.name, p->group) ||
+            !vkd_graph_uses(step, info.name))
             continue;
         s->states[s->state_count++] = info.name;
         if (fresh) r = clear(s, &info);

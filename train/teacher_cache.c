@@ -18,8 +18,8 @@ vkd_result vkd__teacher_hash(vkd_ctx *ctx, vkd_store *store, const char *group, 
     *out = VKD__HASH_SEED;
     for (uint32_t i = 0; i < vkd_store_count(store); i++) {
         const vkd_store_info info = vkd_store_at(store, i);
-        if (!info.parameter || strncmp(info.name, group, length) || info.name[length] != '.')
-            continue;
+        if (!info.parameter && !info.buffer) continue;
+        if (strncmp(info.name, group, length) || info.name[length] != '.') continue;
         const size_t bytes = (size_t)vkd_shape_count(info.shape) * vkd_dtype_size(info.dtype);
         void *values = vkd__alloc(ctx, bytes, 1);
         if (!values) return VKD_E_MEMORY;

@@ -166,7 +166,8 @@ typedef struct vkd_store_info {
     const char *name; /* valid until the store is destroyed */
     vkd_dtype dtype;
     vkd_shape shape;
-    bool parameter; /* made by vkd_param; false for states */
+    bool parameter; /* made by vkd_param */
+    bool buffer;    /* made by vkd_buffer; a state is neither */
 } vkd_store_info;
 
 /* index < vkd_store_count. Order of creation. */
@@ -249,7 +250,13 @@ typedef struct vkd_init {
  * same one and must give the same shape. The name's part before the first dot is its group, the
  * unit of optimisation; a group takes no new members once vkd_gradient or a plan has used it. */
 VKD_API vkd_tensor vkd_param(vkd_graph *g, const char *name, vkd_shape shape, const vkd_init *init);
-/* A persistent tensor that is not trained; zeros at first. */
+/* An f32 tensor of the store that belongs to the group of its name as a parameter does, and is
+ * saved with the model, but is not trained: no gradient, optimiser or average knows it, and the
+ * group's layout leaves it out. The running statistics of batch normalisation. init may be NULL:
+ * zeros. */
+VKD_API vkd_tensor vkd_buffer(vkd_graph *g, const char *name, vkd_shape shape,
+                              const vkd_init *init);
+/* A persistent tensor that is no part of a model; zeros at first. */
 VKD_API vkd_tensor vkd_state(vkd_graph *g, const char *name, vkd_dtype dtype, vkd_shape shape);
 
 /* Asks for a copy of t after every step, under that name; of a 16-bit tensor, in f32. */
@@ -516,7 +523,10 @@ typedef struct vkd_adamw_desc {
 VKD_API void vkd_adamw(vkd_graph *g, const char *group, vkd_tensor gradient, vkd_tensor guard,
                        vkd_tensor lr, const vkd_adamw_desc *desc);
 
-/* average = decay*average + (1-decay)*source, over whole groups of equal layout. decay is (). */
+/* average = decay*average + (1-decay)*source, over whole groups of equal layout. decay is ().
+ * Parameters alone: both groups' buffers are left as they are. Who evaluates the average sees to
+ * them: running statistics follow the passes that the averaging model makes in training itself, or
+ * are copied with vkd_store_read and vkd_store_write. */
 VKD_API void vkd_ema(vkd_graph *g, const char *average, const char *source, vkd_tensor decay);
 
 /* ---- Device ---------------------------------------------------------------------------------- */

@@ -186,6 +186,15 @@ vkd_tensor vkd_param(vkd_graph *g, const char *name, vkd_shape shape, const vkd_
     return leaf_or_fail(g, r, entry);
 }
 
+vkd_tensor vkd_buffer(vkd_graph *g, const char *name, vkd_shape shape, const vkd_init *init) {
+    if (g->status) return (vkd_tensor){0};
+    const vkd_init zeros = {0};
+    uint32_t entry = 0;
+    const vkd_result r =
+        vkd__store_make_buffer(g->store, name, shape, init ? init : &zeros, g->seed, &entry);
+    return leaf_or_fail(g, r, entry);
+}
+
 vkd_tensor vkd_state(vkd_graph *g, const char *name, vkd_dtype dtype, vkd_shape shape) {
     if (g->status || !host_type(g, name, dtype)) return (vkd_tensor){0};
     uint32_t entry = 0;

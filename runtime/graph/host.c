@@ -14,6 +14,17 @@ struct vkd__host {
     bool exact;
 };
 
+/* Buffers begin as on the device, so that a caller who knows nothing of them need not fill them. */
+static bool start_values(vkd__host *h, const vkd__entry *e, double *out) {
+    const uint64_t count = vkd_shape_count(e->shape);
+    float *start = VKD_NEW(&h->arena, float, count);
+    if (!start) return false;
+    vkd__init_values(&e->init, e->shape, e->seed, e->name, start);
+    for (uint64_t i = 0; i < count; i++)
+        out[i] = (double)start[i];
+    return true;
+}
+
 static double **entry_values(vkd__host *h, const vkd_store *s) {
     double **by_entry = VKD_NEW(&h->arena, double *, s->entry_count + 1);
     if (!by_entry) return NULL;
@@ -21,6 +32,7 @@ static double **entry_values(vkd__host *h, const vkd_store *s) {
         const vkd__entry *e = &s->entries[i];
         if (e->kind == VKD__ENTRY_MEMBER) continue;
         if (!(by_entry[i] = VKD_NEW(&h->arena, double, vkd_shape_count(e->shape)))) return NULL;
+        if (e->kind == VKD__ENTRY_BUFFER && !start_values(h, e, by_entry[i])) return NULL;
     }
     for (size_t i = 0; i < s->entry_count; i++) {
         const vkd__entry *e = &s->entries[i];

@@ -39,7 +39,11 @@ uint32_t vkd_store_count(const vkd_store *store) {
 }
 
 static vkd_store_info describe(const vkd__entry *e) {
-    return (vkd_store_info){e->name, e->dtype, e->shape, e->kind == VKD__ENTRY_MEMBER};
+    return (vkd_store_info){.name = e->name,
+                            .dtype = e->dtype,
+                            .shape = e->shape,
+                            .parameter = e->kind == VKD__ENTRY_MEMBER,
+                            .buffer = e->kind == VKD__ENTRY_BUFFER};
 }
 
 vkd_store_info vkd_store_at(const vkd_store *store, uint32_t index) {
@@ -74,8 +78,10 @@ static vkd_result add(vkd_store *s, const char *name, vkd__entry e, uint32_t *en
 
 static vkd_result check_same(vkd_store *s, const vkd__entry *e, vkd__entry_kind kind,
                              vkd_dtype dtype, vkd_shape shape) {
+    static const char *const kinds[] = {"state", "buffer", "parameter", "group"};
     if (e->kind != kind)
-        return vkd__fail(s->ctx, VKD_E_ARGUMENT, "'%s' is both a parameter and a state", e->name);
+        return vkd__fail(s->ctx, VKD_E_ARGUMENT, "'%s' is both a %s and a %s", e->name,
+                         kinds[e->kind], kinds[kind]);
     if (e->dtype != dtype || !vkd__shape_equal(e->shape, shape))
         return vkd__fail(s->ctx, VKD_E_SHAPE,
                          "'%s' is already in the store with %llu elements, not %llu, or another "
@@ -96,13 +102,37 @@ vkd_result vkd__store_state(vkd_store *s, const char *name, vkd_dtype dtype, vkd
                entry);
 }
 
-static vkd_result find_group(vkd_store *s, const char *name, uint32_t *group) {
+/* A name's part before the first dot is its group. */
+static vkd_result check_name(vkd_store *s, const char *what, const char *name) {
     const char *dot = strchr(name, '.');
-    if (!dot || dot == name || !dot[1])
-        return vkd__fail(s->ctx, VKD_E_ARGUMENT,
-                         "the parameter '%s' needs a name of the form group.name", name);
+    if (dot && dot != name && dot[1]) return VKD_OK;
+    return vkd__fail(s->ctx, VKD_E_ARGUMENT, "the %s '%s' needs a name of the form group.name",
+                     what, name);
+}
+
+vkd_result vkd__store_make_buffer(vkd_store *s, const char *name, vkd_shape shape,
+                                  const vkd_init *init, uint32_t seed, uint32_t *entry) {
+    *entry = vkd__store_find(s, name);
+    if (*entry != VKD__NO_ENTRY)
+        return check_same(s, &s->entries[*entry], VKD__ENTRY_BUFFER, VKD_F32, shape);
+    const char *fault = vkd__shape_fault(shape, VKD_F32);
+    if (fault) return vkd__fail(s->ctx, VKD_E_SHAPE, "the buffer '%s' has %s", name, fault);
+    const vkd_result r = check_name(s, "buffer", name);
+    if (r) return r;
+    return add(s, name,
+               (vkd__entry){.kind = VKD__ENTRY_BUFFER,
+                            .dtype = VKD_F32,
+                            .shape = shape,
+                            .init = *init,
+                            .seed = seed},
+               entry);
+}
+
+static vkd_result find_group(vkd_store *s, const char *name, uint32_t *group) {
+    const vkd_result r = check_name(s, "parameter", name);
+    if (r) return r;
     char bare[128];
-    const size_t length = (size_t)(dot - name);
+    const size_t length = (size_t)(strchr(name, '.') - name);
     if (length >= sizeof bare)
         return vkd__fail(s->ctx, VKD_E_ARGUMENT, "the group's name in '%s' is too long", name);
     memcpy(bare, name, length);
@@ -111,7 +141,8 @@ static vkd_result find_group(vkd_store *s, const char *name, uint32_t *group) {
     if (*group == VKD__NO_ENTRY)
         return add(s, bare, (vkd__entry){.kind = VKD__ENTRY_GROUP, .dtype = VKD_F32}, group);
     if (s->entries[*group].kind != VKD__ENTRY_GROUP)
-        return vkd__fail(s->ctx, VKD_E_ARGUMENT, "'%s' is a state, it cannot be a group", bare);
+        return vkd__fail(s->ctx, VKD_E_ARGUMENT,
+                         "'%s' is there already, it cannot be a group of parameters", bare);
     return VKD_OK;
 }
 
@@ -172,12 +203,14 @@ static vkd__entry *storage_of(vkd_store *s, uint32_t entry, uint64_t *offset) {
     return e->kind == VKD__ENTRY_MEMBER ? &s->entries[e->group] : e;
 }
 
-/* Host values of an entry with storage, made from its members' init at first. */
+/* Host values of an entry with storage, at first the start values of it or its members. */
 static vkd_result host_values(vkd_store *s, uint32_t entry) {
     vkd__entry *home = &s->entries[entry];
     if (home->host) return VKD_OK;
     home->host = vkd__alloc(s->ctx, home->bytes, 1);
     if (!home->host) return VKD_E_MEMORY;
+    if (home->kind == VKD__ENTRY_BUFFER)
+        vkd__init_values(&home->init, home->shape, home->seed, home->name, home->host);
     for (size_t i = 0; i < s->entry_count; i++) {
         const vkd__entry *e = &s->entries[i];
         if (home->kind == VKD__ENTRY_GROUP && e->kind == VKD__ENTRY_MEMBER && e->group == entry)
@@ -229,12 +262,10 @@ vkd_result vkd_store_read(vkd_store *store, const char *name, void *data, size_t
 
 static vkd_result place(vkd_store *s, uint32_t i) {
     vkd__entry *e = &s->entries[i];
-    if (e->kind == VKD__ENTRY_GROUP) {
-        vkd_result r = vkd__store_close_group(s, i);
-        if (!r) r = host_values(s, i);
-        if (r) return r;
-    }
-    vkd_result r = s->backend.place(s->backend.user, e);
+    vkd_result r = VKD_OK;
+    if (e->kind == VKD__ENTRY_GROUP) r = vkd__store_close_group(s, i);
+    if (!r && e->kind != VKD__ENTRY_STATE) r = host_values(s, i);
+    if (!r) r = s->backend.place(s->backend.user, e);
     if (!r && e->host) {
         r = s->backend.write(s->backend.user, e, 0, e->host, e->bytes);
         if (r) e->handle = 0; /* its values are still here alone; another attempt places it anew */
