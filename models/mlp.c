@@ -43,7 +43,7 @@ static const vkd__field fields[] = {
      .type = VKD__FIELD_ENUM,
      .offset = offsetof(config, activation),
      .preset = "relu",
-     .words = "none|relu|gelu|silu|tanh|sigmoid",
+     .words = "none|relu|gelu|silu|tanh|sigmoid|relu6",
      .help = "after each hidden layer"},
     {.name = "dropout",
      .type = VKD__FIELD_F32,
@@ -70,6 +70,7 @@ static const vkd__field fields[] = {
 static float gain_of(vkd_activation activation) {
     switch (activation) {
     case VKD_ACT_RELU:
+    case VKD_ACT_RELU6:
     case VKD_ACT_GELU:
     case VKD_ACT_SILU:
         return 1.41421356f;
@@ -128,6 +129,8 @@ static vkd_tensor activate(vkd_graph *g, vkd_tensor x, vkd_activation activation
         return vkd_tanh(g, x);
     case VKD_ACT_SIGMOID:
         return vkd_sigmoid(g, x);
+    case VKD_ACT_RELU6:
+        return vkd_relu6(g, x);
     case VKD_ACT_NONE:
         break;
     }

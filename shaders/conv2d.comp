@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// y[n,y,x,o] = act(sum over taps (r,s) and channels c of image[n, y', x', c] * w[o,r,s,c] + bias[o]): a
-// product of M pixels by N channels over K = taps * channels whose left side is gathered, never stored. The
-// kernel for GPUs: shared-memory tiles, as matmul.comp.
+// y[n,y,x,o] = act(sum over taps (r,s) and channels c of image[n, y', x', c] * w[o,r,s,c] + bias[o] +
+// residual): a product of M pixels by N channels over K = taps * channels whose left side is gathered, never
+// stored. The kernel for GPUs: shared-memory tiles, as matmul.comp.
 //
 // With TRANSPOSED the weight's channels are summed over its lines instead (w[c,r,s,o]): the gradient of
 // the image, one launch for each residue of its pixels modulo the stride.
@@ -22,6 +22,7 @@ layout(constant_id = 7) const uint THREAD_N = 4;
 layout(constant_id = 10) const uint TRANSPOSED = 0;
 layout(constant_id = 11) const uint ACTIVATION = 0;
 layout(constant_id = 12) const uint HAS_BIAS = 0;
+layout(constant_id = 13) const uint HAS_RESIDUAL = 0;
 layout(constant_id = 14) const uint A_SHIFTED = 0; // four does not divide CHANNELS
 layout(constant_id = 15) const uint B_SHIFTED = 0; // nor the weight's contiguous axis: CHANNELS, or N where TRANSPOSED
 layout(constant_id = 16) const uint C_SHIFTED = 0; // nor N
@@ -36,6 +37,7 @@ VKD_IN(0, image);  // (images, in_h, in_w, in_c)
 VKD_IN(1, weight); // (out, taps_h, taps_w, channels)
 VKD_IN(2, bias);   // (groups * N)
 VKD_OUT(3, y);
+VKD_IN(4, residual); // as y
 
 #include "lib/conv2d.glsl"
 
@@ -97,11 +99,13 @@ void store_tile(uint item, uint m0, uint n0) {
             vec4 v = acc[i * QUADS_N + q];
             if (C_SHIFTED == 0u) {
                 if (HAS_BIAS != 0u) v += LOAD4(bias, (item * p.N + n) >> 2);
+                if (HAS_RESIDUAL != 0u) v += LOAD4(residual, (row + n) >> 2);
                 y[(row + n) >> 2] = act(ACTIVATION, v);
             } else {
                 const uint valid = min(p.N - n, 4u);
                 [[unroll]] for (uint j = 0u; j < 4u; ++j) {
                     if (HAS_BIAS != 0u && j < valid) v[j] += LOAD1(bias, item * p.N + n + j);
+                    if (HAS_RESIDUAL != 0u && j < valid) v[j] += LOAD1(residual, row + n + j);
                 }
                 v = act(ACTIVATION, v);
                 [[unroll]] for (uint j = 0u; j < 4u; ++j) {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// y[n,y,x,o] = act(sum over taps (r,s) and channels c of image[n, y', x', c] * w[o,r,s,c] + bias[o]): a
-// product of M pixels by N channels over K = taps * channels whose left side is gathered, never stored. The
-// kernel for CPU devices: registers, texel fetches and shuffles, as matmul.direct.comp.
+// y[n,y,x,o] = act(sum over taps (r,s) and channels c of image[n, y', x', c] * w[o,r,s,c] + bias[o] +
+// residual): a product of M pixels by N channels over K = taps * channels whose left side is gathered, never
+// stored. The kernel for CPU devices: registers, texel fetches and shuffles, as
+// matmul.direct.comp.
 //
 // With TRANSPOSED the weight's channels are summed over its lines instead (w[c,r,s,o]): the gradient of
 // the image, one launch for each residue of its pixels modulo the stride.
@@ -24,6 +25,7 @@ layout(constant_id = 5) const uint KC = 8;        // a multiple of four; divides
 layout(constant_id = 10) const uint TRANSPOSED = 0;
 layout(constant_id = 11) const uint ACTIVATION = 0;
 layout(constant_id = 12) const uint HAS_BIAS = 0;
+layout(constant_id = 13) const uint HAS_RESIDUAL = 0;
 layout(constant_id = 14) const uint IMAGE_RAGGED = 0;  // four does not divide CHANNELS, or the image's
 layout(constant_id = 15) const uint RESULT_RAGGED = 0; // four does not divide N, or the result's channels
 layout(constant_id = 17) const uint K_RAGGED = 0;      // LANES / COL_LANES * KC does not divide K
@@ -39,6 +41,7 @@ VKD_IN(0, image);  // (images, in_h, in_w, in_c)
 VKD_IN(1, weight); // (out, taps_h, taps_w, channels)
 VKD_IN(2, bias);   // (groups * N)
 VKD_OUT(3, y);
+VKD_IN(4, residual); // as y
 
 #include "lib/conv2d.glsl"
 
@@ -125,11 +128,18 @@ void fetch(uint k, uint n, uint item) {
     else fetch_lines(k, n, item, valid);
 }
 
+// What the sum has with its bias, to its place.
 void store(vec4 v, uint e, uint n) {
     if (RESULT_RAGGED == 0u) {
-        if (n < p.N) y[e >> 2] = v;
+        if (n >= p.N) return;
+        if (HAS_RESIDUAL != 0u) v += LOAD4(residual, e >> 2);
+        y[e >> 2] = act(ACTIVATION, v);
         return;
     }
+    [[unroll]] for (uint c = 0u; c < 4u; ++c) {
+        if (HAS_RESIDUAL != 0u && n + c < p.N) v[c] += LOAD1(residual, e + c);
+    }
+    v = act(ACTIVATION, v);
     [[unroll]] for (uint c = 0u; c < 4u; ++c) {
         if (n + c < p.N) STORE1(y, e + c, v[c]);
     }
@@ -183,7 +193,7 @@ void compute_tile(uint item, uint m0, uint n0, uint part, uint col) {
             }
         }
         const uint r = r0 + part;
-        if (m0 + r < p.M && (ROWS % PARTS == 0u || r < ROWS)) store(act(ACTIVATION, v + shift), e + n, n);
+        if (m0 + r < p.M && (ROWS % PARTS == 0u || r < ROWS)) store(v + shift, e + n, n);
     }
 }
 

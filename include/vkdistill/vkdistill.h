@@ -278,7 +278,8 @@ typedef enum vkd_activation {
     VKD_ACT_GELU, /* x * Phi(x), with erf, not the tanh approximation */
     VKD_ACT_SILU, /* x * sigmoid(x) */
     VKD_ACT_TANH,
-    VKD_ACT_SIGMOID
+    VKD_ACT_SIGMOID,
+    VKD_ACT_RELU6 /* min(max(x, 0), 6) */
 } vkd_activation;
 
 typedef struct vkd_matmul_desc {
@@ -300,12 +301,14 @@ typedef struct vkd_conv2d_desc {
     uint32_t groups;                             /* 0 is 1 */
     vkd_tensor bias;                             /* (O), {0} for none */
     vkd_activation activation;
+    vkd_tensor residual; /* of the result's shape, added before the activation; {0} for none */
 } vkd_conv2d_desc;
 
 /* Images are channels last. x (N, H, W, C) and weight (O, R, S, C / groups) give
- * activation(x * weight + bias), (N, Y, X, O), with Y = (H + 2 padding - dilation (R - 1) - 1) /
- * stride + 1, rounded down: the cross-correlation that the field calls convolution, zeros outside
- * the image. groups divides C and O; groups == C is a depthwise convolution. desc may be NULL. */
+ * activation(x * weight + bias + residual), (N, Y, X, O), with Y = (H + 2 padding - dilation (R -
+ * 1) - 1) / stride + 1, rounded down: the cross-correlation that the field calls convolution, zeros
+ * outside the image. groups divides C and O; groups == C is a depthwise convolution. desc may be
+ * NULL. */
 VKD_API vkd_tensor vkd_conv2d(vkd_graph *g, vkd_tensor x, vkd_tensor weight,
                               const vkd_conv2d_desc *desc);
 /* The transpose, as a layer: x (N, Y, X, O) and weight (O, R, S, C / groups) give (N, H, W, C),
@@ -360,6 +363,7 @@ VKD_API vkd_tensor vkd_gelu(vkd_graph *g, vkd_tensor x);
 VKD_API vkd_tensor vkd_silu(vkd_graph *g, vkd_tensor x);
 VKD_API vkd_tensor vkd_tanh(vkd_graph *g, vkd_tensor x);
 VKD_API vkd_tensor vkd_sigmoid(vkd_graph *g, vkd_tensor x);
+VKD_API vkd_tensor vkd_relu6(vkd_graph *g, vkd_tensor x);
 VKD_API vkd_tensor vkd_exp(vkd_graph *g, vkd_tensor x);
 VKD_API vkd_tensor vkd_log(vkd_graph *g, vkd_tensor x);
 VKD_API vkd_tensor vkd_sqrt(vkd_graph *g, vkd_tensor x);

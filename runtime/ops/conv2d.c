@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* conv2d: y[n,y,x,o] = f(bias[o] + sum_{r,s,c} image[n, y', x', c] w[o,r,s,c]), zeros outside, with
+/* conv2d: y[n,y,x,o] = f(bias[o] + residual[n,y,x,o] + sum_{r,s,c} image[n, y', x', c] w[o,r,s,c]),
+ * zeros outside, with
  *
  *   y' = y stride + r dilation - padding, x' likewise; c runs over the channels of o's group
  *
@@ -24,12 +25,12 @@ static bool needs_grad(const vkd_graph *g, vkd_tensor t) {
     return vkd__tensor_get(g, t)->needs_grad;
 }
 
-static vkd_tensor emit(vkd_graph *g, const vkd_op_def *op, vkd_tensor x, vkd_tensor y,
-                       vkd_tensor bias, const vkd__conv2d *p) {
+static vkd_tensor emit(vkd_graph *g, const vkd_op_def *op, const vkd_tensor in[4],
+                       const vkd__conv2d *p) {
     return vkd__emit(g, &(vkd__emit_desc){.op = op,
-                                          .in_count = 3,
-                                          .in = {x, y, bias},
-                                          .optional = 1u << 2,
+                                          .in_count = 4,
+                                          .in = {in[0], in[1], in[2], in[3]},
+                                          .optional = 1u << CONV2D_BIAS | 1u << CONV2D_RESIDUAL,
                                           .params = p,
                                           .params_size = sizeof *p});
 }
@@ -42,10 +43,11 @@ vkd_tensor vkd__conv2d_emit(vkd_graph *g, const vkd_op_def *op, vkd_tensor x, vk
     defaults(&p, d);
     if (size) p.size[0] = size[0], p.size[1] = size[1];
     if (g->status) return (vkd_tensor){0};
-    const bool gradient = needs_grad(g, x) || needs_grad(g, weight) || needs_grad(g, d->bias);
+    const bool gradient = needs_grad(g, x) || needs_grad(g, weight) || needs_grad(g, d->bias) ||
+                          needs_grad(g, d->residual);
     const bool apart = gradient && (d->activation == VKD_ACT_GELU || d->activation == VKD_ACT_SILU);
     if (apart) p.activation = VKD_ACT_NONE;
-    const vkd_tensor y = emit(g, op, x, weight, d->bias, &p);
+    const vkd_tensor y = emit(g, op, (const vkd_tensor[4]){x, weight, d->bias, d->residual}, &p);
     if (!apart) return y;
     return d->activation == VKD_ACT_GELU ? vkd_gelu(g, y) : vkd_silu(g, y);
 }
@@ -66,15 +68,18 @@ vkd_tensor vkd_conv2d(vkd_graph *g, vkd_tensor x, vkd_tensor weight, const vkd_c
         return vkd__conv2d_emit(g, &vkd_op_conv2d, x, weight, d, NULL);
     const vkd_shape w = vkd_tensor_shape(g, weight);
     const vkd_tensor matrix = vkd_reshape(g, weight, VKD_SHAPE(w.dim[0], w.dim[3]));
-    const vkd_matmul_desc m = {
-        .transpose_b = true, .bias = d->bias, .activation = d->activation, .f32_result = true};
+    const vkd_matmul_desc m = {.transpose_b = true,
+                               .bias = d->bias,
+                               .activation = d->activation,
+                               .residual = d->residual,
+                               .f32_result = true};
     return vkd_matmul(g, x, matrix, &m);
 }
 
 vkd_tensor vkd__conv2d_of(vkd_graph *g, vkd_tensor image, vkd_tensor weight, const vkd__conv2d *p) {
     vkd__conv2d bare = *p;
     bare.activation = VKD_ACT_NONE;
-    return emit(g, &vkd_op_conv2d, image, weight, (vkd_tensor){0}, &bare);
+    return emit(g, &vkd_op_conv2d, (const vkd_tensor[4]){image, weight}, &bare);
 }
 
 /* ---- Shapes ---- */
@@ -113,6 +118,18 @@ bool vkd__conv2d_check(vkd_graph *g, vkd__node *n, vkd_shape image, vkd_shape we
     return true;
 }
 
+bool vkd__conv2d_check_added(vkd_graph *g, const vkd__node *n, vkd_shape y) {
+    const vkd_shape bias = vkd_tensor_shape(g, n->in[CONV2D_BIAS]);
+    const vkd_shape residual = vkd_tensor_shape(g, n->in[CONV2D_RESIDUAL]);
+    if (n->in[CONV2D_BIAS].id && (bias.axes != 1 || bias.dim[0] != y.dim[3]))
+        return vkd__graph_fail(g, n, VKD_E_SHAPE, "the bias is %s, should be (%u)",
+                               vkd__shape_text(g, bias), y.dim[3]);
+    if (n->in[CONV2D_RESIDUAL].id && !vkd__shape_equal(residual, y))
+        return vkd__graph_fail(g, n, VKD_E_SHAPE, "the residual is %s, should be %s",
+                               vkd__shape_text(g, residual), vkd__shape_text(g, y));
+    return true;
+}
+
 static bool infer(vkd_graph *g, vkd__node *n) {
     vkd__conv2d *p = (vkd__conv2d *)n->params;
     const vkd_shape image = vkd_tensor_shape(g, n->in[0]), weight = vkd_tensor_shape(g, n->in[1]);
@@ -125,11 +142,9 @@ static bool infer(vkd_graph *g, vkd__node *n) {
                                    "with a padding of %u",
                                    p->kernel[i], p->dilation[i], p->image[i], p->padding[i]);
     }
-    const vkd_shape bias = vkd_tensor_shape(g, n->in[2]);
-    if (n->in[2].id && (bias.axes != 1 || bias.dim[0] != p->result[2]))
-        return vkd__graph_fail(g, n, VKD_E_SHAPE, "the bias is %s, should be (%u)",
-                               vkd__shape_text(g, bias), p->result[2]);
-    vkd__node_out(g, n, 0, VKD_F32, VKD_SHAPE(p->images, p->result[0], p->result[1], p->result[2]));
+    const vkd_shape y = VKD_SHAPE(p->images, p->result[0], p->result[1], p->result[2]);
+    if (!vkd__conv2d_check_added(g, n, y)) return false;
+    vkd__node_out(g, n, 0, VKD_F32, y);
     return true;
 }
 
@@ -140,7 +155,9 @@ vkd_tensor vkd__conv2d_backward_z(vkd_graph *g, const vkd__node *n, vkd_tensor d
     const vkd__conv2d *p = n->params;
     const vkd_tensor dz =
         p->activation ? vkd__unary_grad(g, dy, n->out[0], n->out[0], p->activation) : dy;
-    if (needs_grad(g, n->in[2])) din[2] = vkd__sum_to(g, dz, vkd_tensor_shape(g, n->in[2]));
+    const vkd_tensor bias = n->in[CONV2D_BIAS];
+    if (needs_grad(g, bias)) din[CONV2D_BIAS] = vkd__sum_to(g, dz, vkd_tensor_shape(g, bias));
+    if (needs_grad(g, n->in[CONV2D_RESIDUAL])) din[CONV2D_RESIDUAL] = dz;
     return dz;
 }
 
@@ -182,6 +199,15 @@ void vkd__conv2d_each(const vkd__conv2d_walk *w) {
                 each_tap(w, i, y, x);
 }
 
+void vkd__conv2d_reference_added(const vkd__ref *r) {
+    const uint64_t count = vkd_shape_count(r->out[0].tensor->shape);
+    const uint64_t channels = vkd__shape_last(r->out[0].tensor->shape);
+    for (uint64_t i = 0; i < count; i++) {
+        r->out[0].v[i] = r->in[CONV2D_BIAS].v ? r->in[CONV2D_BIAS].v[i % channels] : 0;
+        if (r->in[CONV2D_RESIDUAL].v) r->out[0].v[i] += r->in[CONV2D_RESIDUAL].v[i];
+    }
+}
+
 static void add_product(void *user, uint64_t image, uint64_t weight, uint64_t result) {
     const vkd__ref *r = user;
     r->out[0].v[result] += r->in[0].v[image] * r->in[1].v[weight];
@@ -190,8 +216,7 @@ static void add_product(void *user, uint64_t image, uint64_t weight, uint64_t re
 static void reference(const vkd__ref *r) {
     const vkd__conv2d *p = r->node->params;
     const uint64_t count = vkd_shape_count(r->out[0].tensor->shape);
-    for (uint64_t i = 0; i < count; i++)
-        r->out[0].v[i] = r->in[2].v ? r->in[2].v[i % p->result[2]] : 0;
+    vkd__conv2d_reference_added(r);
     vkd__ref mine = *r;
     vkd__conv2d_each(&(vkd__conv2d_walk){.p = p, .visit = add_product, .user = &mine});
     for (uint64_t i = 0; i < count; i++)
@@ -200,16 +225,18 @@ static void reference(const vkd__ref *r) {
 
 /* ---- Cases ---- */
 
+enum { BIAS = VKD__CONV2D_CASE_BIAS, BOTH = BIAS | VKD__CONV2D_CASE_RESIDUAL };
+
 const vkd__conv2d_case vkd__conv2d_cases[] = {
-    {{2, 5, 5, 4}, 4, {3, 3}, {1, 1}, {1, 1}, {1, 1}, 1, VKD_ACT_NONE, false, "3x3"},
-    {{2, 7, 6, 8}, 16, {3, 3}, {1, 1}, {1, 1}, {1, 1}, 1, VKD_ACT_RELU, true, "bias, relu"},
-    {{3, 9, 8, 1}, 8, {3, 3}, {1, 1}, {1, 1}, {1, 1}, 1, VKD_ACT_NONE, true, "one channel"},
-    {{2, 8, 8, 3}, 5, {5, 5}, {2, 2}, {2, 2}, {1, 1}, 1, VKD_ACT_NONE, false, "ragged channels"},
-    {{2, 8, 7, 8}, 12, {3, 3}, {2, 2}, {1, 1}, {1, 1}, 1, VKD_ACT_NONE, true, "stride 2"},
-    {{2, 9, 9, 4}, 8, {1, 1}, {2, 2}, {0, 0}, {1, 1}, 1, VKD_ACT_NONE, false, "1x1, stride 2"},
-    {{2, 4, 5, 8}, 10, {1, 1}, {1, 1}, {0, 0}, {1, 1}, 1, VKD_ACT_TANH, true, "1x1: a matmul"},
-    {{1, 11, 10, 4}, 4, {3, 3}, {1, 1}, {2, 2}, {2, 2}, 1, VKD_ACT_NONE, false, "dilation 2"},
-    {{1, 13, 12, 4}, 8, {3, 2}, {3, 2}, {1, 2}, {2, 3}, 1, VKD_ACT_GELU, true, "all uneven"},
+    {{2, 5, 5, 4}, 4, {3, 3}, {1, 1}, {1, 1}, {1, 1}, 1, VKD_ACT_NONE, 0, "3x3"},
+    {{2, 7, 6, 8}, 16, {3, 3}, {1, 1}, {1, 1}, {1, 1}, 1, VKD_ACT_RELU, BOTH, "all added"},
+    {{3, 9, 8, 1}, 8, {3, 3}, {1, 1}, {1, 1}, {1, 1}, 1, VKD_ACT_NONE, BIAS, "one channel"},
+    {{2, 8, 8, 3}, 5, {5, 5}, {2, 2}, {2, 2}, {1, 1}, 1, VKD_ACT_NONE, 0, "ragged channels"},
+    {{2, 8, 7, 8}, 12, {3, 3}, {2, 2}, {1, 1}, {1, 1}, 1, VKD_ACT_NONE, BOTH, "stride 2"},
+    {{2, 9, 9, 4}, 8, {1, 1}, {2, 2}, {0, 0}, {1, 1}, 1, VKD_ACT_NONE, 0, "1x1, stride 2"},
+    {{2, 4, 5, 8}, 10, {1, 1}, {1, 1}, {0, 0}, {1, 1}, 1, VKD_ACT_TANH, BOTH, "1x1: a matmul"},
+    {{1, 11, 10, 4}, 4, {3, 3}, {1, 1}, {2, 2}, {2, 2}, 1, VKD_ACT_NONE, 0, "dilation 2"},
+    {{1, 13, 12, 4}, 8, {3, 2}, {3, 2}, {1, 2}, {2, 3}, 1, VKD_ACT_GELU, BOTH, "all uneven"},
     {{1, 12, 13, 4},
      4,
      {4, 3},
@@ -218,20 +245,33 @@ const vkd__conv2d_case vkd__conv2d_cases[] = {
      {2, 2},
      1,
      VKD_ACT_NONE,
-     false,
+     0,
      "pixels no tap reaches"},
-    {{2, 6, 6, 16}, 24, {3, 3}, {1, 1}, {1, 1}, {1, 1}, 2, VKD_ACT_NONE, true, "two groups"},
-    {{2, 6, 5, 6}, 9, {3, 3}, {2, 1}, {1, 1}, {1, 1}, 3, VKD_ACT_SIGMOID, true, "ragged groups"},
-    {{2, 6, 6, 8}, 8, {3, 3}, {1, 1}, {1, 1}, {1, 1}, 8, VKD_ACT_NONE, false, "depthwise"},
-    {{1, 6, 7, 32}, 40, {3, 3}, {1, 1}, {1, 1}, {1, 1}, 1, VKD_ACT_NONE, false, "several tiles"},
-    {{2, 3, 4, 20}, 33, {2, 2}, {1, 1}, {0, 0}, {1, 1}, 1, VKD_ACT_RELU, true, "33 results"},
+    {{2, 6, 6, 16}, 24, {3, 3}, {1, 1}, {1, 1}, {1, 1}, 2, VKD_ACT_NONE, BIAS, "two groups"},
+    {{2, 6, 5, 6}, 9, {3, 3}, {2, 1}, {1, 1}, {1, 1}, 3, VKD_ACT_SIGMOID, BOTH, "ragged groups"},
+    {{2, 6, 6, 8}, 8, {3, 3}, {1, 1}, {1, 1}, {1, 1}, 8, VKD_ACT_NONE, 0, "depthwise"},
+    {{1, 6, 7, 32}, 40, {3, 3}, {1, 1}, {1, 1}, {1, 1}, 1, VKD_ACT_NONE, 0, "several tiles"},
+    {{2, 3, 4, 20}, 33, {2, 2}, {1, 1}, {0, 0}, {1, 1}, 1, VKD_ACT_RELU, BOTH, "33 results"},
     /* In bindings of 2 KiB: windows of images, with sums of their pixels shared too, and images
      * too large to begin where a binding may. */
-    {{200, 2, 2, 1}, 3, {2, 1}, {1, 1}, {0, 0}, {1, 1}, 1, VKD_ACT_NONE, true, "many images"},
-    {{130, 2, 4, 1}, 1, {1, 1}, {1, 1}, {0, 0}, {1, 1}, 1, VKD_ACT_NONE, false, "many, 1x1"},
-    {{40, 1, 5, 1}, 3, {1, 2}, {1, 1}, {0, 0}, {1, 1}, 1, VKD_ACT_NONE, false, "odd sizes"},
+    {{200, 2, 2, 1}, 3, {2, 1}, {1, 1}, {0, 0}, {1, 1}, 1, VKD_ACT_NONE, BOTH, "many images"},
+    {{130, 2, 4, 1}, 1, {1, 1}, {1, 1}, {0, 0}, {1, 1}, 1, VKD_ACT_NONE, 0, "many, 1x1"},
+    {{40, 1, 5, 1}, 3, {1, 2}, {1, 1}, {0, 0}, {1, 1}, 1, VKD_ACT_NONE, 0, "odd sizes"},
 };
 _Static_assert(VKD_COUNT(vkd__conv2d_cases) == VKD__CONV2D_CASES, "conv2d.h says how many");
+
+vkd_shape vkd__conv2d_case_result(const vkd__conv2d_case *k) {
+    uint32_t steps[2];
+    for (uint32_t i = 0; i < 2; i++) {
+        const vkd__conv2d p = {
+            .stride = {k->stride[0], k->stride[1]},
+            .padding = {k->padding[0], k->padding[1]},
+            .dilation = {k->dilation[0], k->dilation[1]},
+        };
+        steps[i] = vkd__conv2d_steps(&p, i, k->image[1 + i], k->kernel[i]);
+    }
+    return VKD_SHAPE(k->image[0], steps[0], steps[1], k->out);
+}
 
 vkd_conv2d_desc vkd__conv2d_case_desc(const vkd__conv2d_case *k) {
     return (vkd_conv2d_desc){.stride = {k->stride[0], k->stride[1]},
@@ -248,7 +288,9 @@ static void build_case(vkd__case *c) {
     const uint32_t w[4] = {k->out, k->kernel[0], k->kernel[1], k->image[3] / k->groups};
     const vkd_tensor weight = vkd__case_f32(c, vkd_shape_make(4, w), -1, 1);
     vkd_conv2d_desc d = vkd__conv2d_case_desc(k);
-    if (k->bias) d.bias = vkd__case_f32(c, VKD_SHAPE(k->out), -1, 1);
+    if (k->added & VKD__CONV2D_CASE_BIAS) d.bias = vkd__case_f32(c, VKD_SHAPE(k->out), -1, 1);
+    if (k->added & VKD__CONV2D_CASE_RESIDUAL)
+        d.residual = vkd__case_f32(c, vkd__conv2d_case_result(k), -1, 1);
     vkd__case_output(c, vkd_conv2d(c->g, x, weight, &d));
 }
 

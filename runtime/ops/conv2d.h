@@ -20,22 +20,26 @@ typedef struct vkd__conv2d {
     uint32_t images, image[3], result[3]; /* H, W, C; Y, X, O */
 } vkd__conv2d;
 
+/* Inputs of conv2d and conv2d_transpose behind the two that are multiplied. */
+enum { CONV2D_BIAS = 2, CONV2D_RESIDUAL };
+
 /* Emits the op with the description's defaults filled in; gelu and silu stand apart where a
  * gradient will be asked for, because it needs what they are applied to. */
 vkd_tensor vkd__conv2d_emit(vkd_graph *g, const vkd_op_def *op, vkd_tensor x, vkd_tensor weight,
                             const vkd_conv2d_desc *desc, const uint32_t *size);
-/* The three as gradients: no bias, no activation. */
+/* The three as gradients: no bias, residual or activation. */
 vkd_tensor vkd__conv2d_of(vkd_graph *g, vkd_tensor image, vkd_tensor weight, const vkd__conv2d *p);
 vkd_tensor vkd__conv2d_transpose_of(vkd_graph *g, vkd_tensor result, vkd_tensor weight,
                                     const vkd__conv2d *p);
 vkd_tensor vkd__conv2d_weight_of(vkd_graph *g, vkd_tensor image, vkd_tensor result,
                                  const vkd__conv2d *p);
-/* dz of what the activation was applied to, and the bias's gradient. */
+/* dz of what the activation was applied to, and the gradients of bias and residual. */
 vkd_tensor vkd__conv2d_backward_z(vkd_graph *g, const vkd__node *n, vkd_tensor dy, vkd_tensor *din);
 
-/* Inside infer: checks weight against the image's and the result's channels, and the bias; fills
- * in channels. */
+/* Inside infer: checks weight against the image's and the result's channels; fills in channels. */
 bool vkd__conv2d_check(vkd_graph *g, vkd__node *n, vkd_shape image, vkd_shape weight);
+/* The same for what is added to a result, or image, of shape `y`. */
+bool vkd__conv2d_check_added(vkd_graph *g, const vkd__node *n, vkd_shape y);
 /* (size + 2 padding - dilation (kernel - 1) - 1) / stride + 1 along an axis; 0 where the kernel is
  * larger than the padded image. */
 uint32_t vkd__conv2d_steps(const vkd__conv2d *p, uint32_t axis, uint32_t size, uint32_t kernel);
@@ -48,6 +52,9 @@ typedef struct vkd__conv2d_walk {
     void *user;
 } vkd__conv2d_walk;
 void vkd__conv2d_each(const vkd__conv2d_walk *w);
+
+/* Begins a result with its bias and residual. */
+void vkd__conv2d_reference_added(const vkd__ref *r);
 
 bool vkd__conv2d_lower(vkd__lower *l, const vkd__node *n);
 bool vkd__conv2d_transpose_lower(vkd__lower *l, const vkd__node *n);
@@ -65,16 +72,19 @@ static inline bool vkd__conv2d_ragged(uint32_t n) {
     return n % 4 != 0;
 }
 
+enum { VKD__CONV2D_CASE_BIAS = 1, VKD__CONV2D_CASE_RESIDUAL = 2 };
+
 /* Cases of all three: shapes that each of their tests walks through. */
 typedef struct vkd__conv2d_case {
     uint32_t image[4], out, kernel[2];
     uint32_t stride[2], padding[2], dilation[2], groups;
     vkd_activation activation;
-    bool bias;
+    uint32_t added; /* VKD__CONV2D_CASE_... */
     const char *what;
 } vkd__conv2d_case;
 extern const vkd__conv2d_case vkd__conv2d_cases[];
 #define VKD__CONV2D_CASES 18
 vkd_conv2d_desc vkd__conv2d_case_desc(const vkd__conv2d_case *k);
+vkd_shape vkd__conv2d_case_result(const vkd__conv2d_case *k);
 
 #endif

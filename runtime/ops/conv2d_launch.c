@@ -80,13 +80,19 @@ static bool launch_gather(vkd__lower *l, const vkd__node *n, const gather *q) {
     if (!launch) return false;
     vkd__bind_window(launch, n->in[0], VKD__READ, q->in_offset, q->in_bytes);
     vkd__bind(launch, n->in[1], VKD__READ);
-    vkd__bind(launch, n->in[2], VKD__READ);
+    vkd__bind(launch, n->in[CONV2D_BIAS], VKD__READ);
     vkd__bind_window(launch, n->out[0], VKD__WRITE, q->out_offset, q->out_bytes);
+    const vkd_tensor residual = n->in[CONV2D_RESIDUAL];
+    if (residual.id)
+        vkd__bind_window(launch, residual, VKD__READ, q->out_offset, q->out_bytes);
+    else
+        vkd__bind(launch, residual, VKD__READ);
     const bool image_ragged = vkd__conv2d_ragged(q->channels);
     const bool result_ragged = vkd__conv2d_ragged(push->N);
     vkd__spec(launch, 10, q->transposed);
     vkd__spec(launch, 11, p->activation);
-    vkd__spec(launch, 12, n->in[2].id != 0);
+    vkd__spec(launch, 12, n->in[CONV2D_BIAS].id != 0);
+    vkd__spec(launch, 13, residual.id != 0);
     vkd__spec(launch, 14, image_ragged);
     vkd__spec(launch, 20, q->channels);
     vkd__spec(launch, 21, q->taps_w);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/* conv2d_transpose: x[n, y', x', c] = f(bias[c] + sum of y[n,y,x,o] w[o,r,s,c] over all y, x, o, r,
- * s that conv2d joins with that pixel), the image's gradient of a convolution and, as a layer, what
- * PyTorch calls ConvTranspose2d:
+/* conv2d_transpose: x[n, y', x', c] = f(bias[c] + residual + sum of y[n,y,x,o] w[o,r,s,c] over all
+ * y, x, o, r, s that conv2d joins with that pixel), the image's gradient of a convolution and, as a
+ * layer, what PyTorch calls ConvTranspose2d:
  *
  *   H = (Y - 1) stride - 2 padding + dilation (R - 1) + output_padding + 1
  *
@@ -33,9 +33,9 @@ vkd_tensor vkd__conv2d_transpose_of(vkd_graph *g, vkd_tensor result, vkd_tensor 
     bare.size[0] = p->image[0];
     bare.size[1] = p->image[1];
     return vkd__emit(g, &(vkd__emit_desc){.op = &vkd_op_conv2d_transpose,
-                                          .in_count = 3,
+                                          .in_count = 4,
                                           .in = {result, weight},
-                                          .optional = 1u << 2,
+                                          .optional = 1u << CONV2D_BIAS | 1u << CONV2D_RESIDUAL,
                                           .params = &bare,
                                           .params_size = sizeof bare});
 }
@@ -62,10 +62,7 @@ static bool infer(vkd_graph *g, vkd__node *n) {
                                    y.dim[1 + i], p->kernel[i], p->stride[i], p->padding[i],
                                    p->dilation[i], p->size[i]);
     }
-    const vkd_shape bias = vkd_tensor_shape(g, n->in[2]);
-    if (n->in[2].id && (bias.axes != 1 || bias.dim[0] != p->image[2]))
-        return vkd__graph_fail(g, n, VKD_E_SHAPE, "the bias is %s, should be (%u)",
-                               vkd__shape_text(g, bias), p->image[2]);
+    if (!vkd__conv2d_check_added(g, n, image)) return false;
     vkd__node_out(g, n, 0, VKD_F32, image);
     return true;
 }
@@ -86,8 +83,7 @@ static void add_product(void *user, uint64_t image, uint64_t weight, uint64_t re
 static void reference(const vkd__ref *r) {
     const vkd__conv2d *p = r->node->params;
     const uint64_t count = vkd_shape_count(r->out[0].tensor->shape);
-    for (uint64_t i = 0; i < count; i++)
-        r->out[0].v[i] = r->in[2].v ? r->in[2].v[i % p->image[2]] : 0;
+    vkd__conv2d_reference_added(r);
     vkd__ref mine = *r;
     vkd__conv2d_each(&(vkd__conv2d_walk){.p = p, .visit = add_product, .user = &mine});
     for (uint64_t i = 0; i < count; i++)
@@ -96,23 +92,18 @@ static void reference(const vkd__ref *r) {
 
 static void build_case(vkd__case *c) {
     const vkd__conv2d_case *k = &vkd__conv2d_cases[c->index];
-    const vkd_conv2d_desc of = vkd__conv2d_case_desc(k);
-    vkd__conv2d p = {.groups = k->groups};
-    uint32_t y[4] = {k->image[0], 0, 0, k->out}, left[2];
-    for (uint32_t i = 0; i < 2; i++) {
-        p.stride[i] = k->stride[i];
-        p.padding[i] = k->padding[i];
-        p.dilation[i] = k->dilation[i];
-        y[1 + i] = vkd__conv2d_steps(&p, i, k->image[1 + i], k->kernel[i]);
+    uint32_t left[2];
+    for (uint32_t i = 0; i < 2; i++)
         left[i] = (k->image[1 + i] + 2 * k->padding[i] - k->dilation[i] * (k->kernel[i] - 1) - 1) %
                   k->stride[i];
-    }
     c->what = k->what;
-    const vkd_tensor x = vkd__case_f32(c, vkd_shape_make(4, y), -1, 1);
+    const vkd_tensor x = vkd__case_f32(c, vkd__conv2d_case_result(k), -1, 1);
     const uint32_t w[4] = {k->out, k->kernel[0], k->kernel[1], k->image[3] / k->groups};
     const vkd_tensor weight = vkd__case_f32(c, vkd_shape_make(4, w), -1, 1);
-    vkd_conv2d_desc d = of;
-    if (k->bias) d.bias = vkd__case_f32(c, VKD_SHAPE(k->image[3]), -1, 1);
+    vkd_conv2d_desc d = vkd__conv2d_case_desc(k);
+    if (k->added & VKD__CONV2D_CASE_BIAS) d.bias = vkd__case_f32(c, VKD_SHAPE(k->image[3]), -1, 1);
+    if (k->added & VKD__CONV2D_CASE_RESIDUAL)
+        d.residual = vkd__case_f32(c, vkd_shape_make(4, k->image), -1, 1);
     vkd__case_output(c, vkd_conv2d_transpose(c->g, x, weight, &d, left));
 }
 

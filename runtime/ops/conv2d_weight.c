@@ -164,7 +164,7 @@ static void reference(const vkd__ref *r) {
 
 /* conv2d's, and one whose pixels are shared by workgroups. */
 static const vkd__conv2d_case long_case = {
-    {9, 12, 11, 4}, 8, {3, 3}, {1, 1}, {1, 1}, {1, 1}, 1, VKD_ACT_NONE, false, "shared pixels"};
+    {9, 12, 11, 4}, 8, {3, 3}, {1, 1}, {1, 1}, {1, 1}, 1, VKD_ACT_NONE, 0, "shared pixels"};
 
 static void build_case(vkd__case *c) {
     const vkd__conv2d_case *k =

@@ -31,6 +31,9 @@ vkd_tensor vkd__sum_to(vkd_graph *g, vkd_tensor x, vkd_shape shape);
 vkd_tensor vkd__unary_grad(vkd_graph *g, vkd_tensor dy, vkd_tensor x, vkd_tensor y, uint32_t kind);
 /* For references: f(x) of a vkd_activation; NONE gives x. */
 double vkd__activated(vkd_activation activation, double x);
+/* And its derivative: v is x, or where `from_y` f(x), which only relu, tanh, sigmoid and relu6 have
+ * one from. */
+double vkd__activation_slope(uint32_t activation, double v, bool from_y);
 /* Of max over the middle of x (outer, reduce, inner). */
 vkd_tensor vkd__max_grad(vkd_graph *g, vkd_tensor dy, vkd_tensor x, vkd_tensor y, uint32_t reduce,
                          uint32_t inner);

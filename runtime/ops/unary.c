@@ -7,18 +7,21 @@
  *   silu     x s(x), s = 1/(1+e^-x)      s(x) + x s(x) (1 - s(x))
  *   tanh     tanh(x)                     1 - y^2
  *   sigmoid  s(x)                        y (1 - y)
+ *   relu6    min(max(x, 0), 6)           [0 < y < 6]
  *   exp      e^x                         y
  *   log      ln(x)                       1 / x
  *   sqrt     sqrt(x)                     1 / (2 y)
  *   square   x^2                         2 x
  *   scale    c x                         c: the gradient is another scale
  *
- * Hendrycks & Gimpel, arXiv:1606.08415 (gelu); Elfwing et al., arXiv:1702.03118 (silu). */
+ * Krizhevsky, Convolutional deep belief networks on CIFAR-10, 2010 (relu6); Hendrycks & Gimpel,
+ * arXiv:1606.08415 (gelu); Elfwing et al., arXiv:1702.03118 (silu). */
 #include <math.h>
 
 #include "ops/op.h"
 
-enum { SCALE, RELU, GELU, SILU, TANH, SIGMOID, EXP, LOG, SQRT, SQUARE }; /* activation.glsl */
+/* As in activation.glsl. */
+enum { SCALE, RELU, GELU, SILU, TANH, SIGMOID, RELU6, EXP, LOG, SQRT, SQUARE };
 
 typedef struct unary_params {
     uint32_t kind;
@@ -57,6 +60,12 @@ static double tanh_grad(double y) {
 static double sigmoid_grad(double y) {
     return y * (1 - y);
 }
+static double relu6(double x) {
+    return x > 6 ? 6 : relu(x);
+}
+static double relu6_grad(double y) {
+    return y > 0 && y < 6 ? 1 : 0;
+}
 static double exp_grad(double y) {
     return y;
 }
@@ -88,6 +97,7 @@ static const kind kinds[] = {
     [SILU] = {silu, silu_grad, false, -8, 8, 12},
     [TANH] = {tanh, tanh_grad, true, -3, 3, 20},
     [SIGMOID] = {sigmoid, sigmoid_grad, true, -8, 8, 12},
+    [RELU6] = {relu6, relu6_grad, true, -4, 10, 2},
     [EXP] = {exp, exp_grad, true, -4, 4, 8},
     [LOG] = {log, log_grad, false, 0.1, 5, 8},
     [SQRT] = {sqrt, sqrt_grad, true, 0.1, 5, 4},
@@ -98,6 +108,13 @@ static const kind kinds[] = {
 /* VKD_ACT_NONE stands where SCALE does, which has no f of its own. */
 double vkd__activated(vkd_activation activation, double x) {
     return activation == VKD_ACT_NONE ? x : kinds[activation].f(x);
+}
+
+double vkd__activation_slope(uint32_t activation, double v, bool from_y) {
+    if (activation == VKD_ACT_NONE) return 1;
+    const kind *k = &kinds[activation];
+    VKD_ASSERT(k->from_y || !from_y);
+    return k->grad(k->from_y && !from_y ? k->f(v) : v);
 }
 
 /* ---- y = f(x) ---- */
@@ -121,6 +138,9 @@ vkd_tensor vkd_tanh(vkd_graph *g, vkd_tensor x) {
 }
 vkd_tensor vkd_sigmoid(vkd_graph *g, vkd_tensor x) {
     return emit(g, x, SIGMOID, 0);
+}
+vkd_tensor vkd_relu6(vkd_graph *g, vkd_tensor x) {
+    return emit(g, x, RELU6, 0);
 }
 vkd_tensor vkd_exp(vkd_graph *g, vkd_tensor x) {
     return emit(g, x, EXP, 0);
@@ -206,7 +226,7 @@ static void build_case(vkd__case *c) {
 
 const vkd_op_def vkd_op_unary = {
     .name = "unary",
-    .summary = "relu, gelu, silu, tanh, sigmoid, exp, log, sqrt, square, scale: element by element",
+    .summary = "relu, relu6, gelu, silu, tanh, sigmoid, exp, log, sqrt, square, scale",
     .infer = infer,
     .backward = backward,
     .lower = lower,
@@ -274,7 +294,7 @@ static void grad_build_case(vkd__case *c) {
     const double low = k->from_y ? k->f(k->low) : k->low,
                  high = k->from_y ? k->f(k->high) : k->high;
     const vkd_tensor v = vkd__case_fixed(c, VKD_SHAPE(count), low, high);
-    if (which == RELU) vkd__case_special(c, 0, 3);
+    if (which == RELU || which == RELU6) vkd__case_special(c, 0, 3);
     if (which == GELU || which == SILU) vkd__case_special(c, c->index & 1 ? -100 : 100, 7);
     if (c->index < GRAD_F32_CASES) {
         vkd__case_output(c, vkd__unary_grad(c->g, dy, v, v, which));

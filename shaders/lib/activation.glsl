@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 // Element-wise functions of one argument, four values at a time, for the unary kernels and for the
 // epilogues of others. `kind` is a specialization constant, so that a driver drops what it does not
-// select; 0 to 5 are vkd_activation of vkdistill.h, the rest are runtime/ops/unary.c's.
+// select; 0 to 6 are vkd_activation of vkdistill.h, the rest are runtime/ops/unary.c's.
 const uint ACT_NONE = 0u;
 const uint ACT_RELU = 1u;
 const uint ACT_GELU = 2u;
 const uint ACT_SILU = 3u;
 const uint ACT_TANH = 4u;
 const uint ACT_SIGMOID = 5u;
-const uint ACT_EXP = 6u;
-const uint ACT_LOG = 7u;
-const uint ACT_SQRT = 8u;
-const uint ACT_SQUARE = 9u;
+const uint ACT_RELU6 = 6u;
+const uint ACT_EXP = 7u;
+const uint ACT_LOG = 8u;
+const uint ACT_SQRT = 9u;
+const uint ACT_SQUARE = 10u;
 
 // erf near zero is x P(x^2), and beyond one 1 - exp(-Q(|x|)), both fitted by minimax to 1e-7. Q keeps
 // growing like x^2 where the fit has ended (at 4), so that exp(-Q) fades to 0 as erfc does.
@@ -69,6 +70,10 @@ vec4 act(uint kind, vec4 x) {
     if (kind == ACT_SILU) return x * sigmoid4(x);
     if (kind == ACT_TANH) return tanh4(x);
     if (kind == ACT_SIGMOID) return sigmoid4(x);
+    if (kind == ACT_RELU6) {
+        const vec4 v = mix(x, vec4(0.0), lessThan(x, vec4(0.0)));
+        return mix(v, vec4(6.0), greaterThan(v, vec4(6.0)));
+    }
     if (kind == ACT_EXP) return exp(x);
     if (kind == ACT_LOG) return mix(log(x), x, isnan(x));
     if (kind == ACT_SQRT) return sqrt(x);
@@ -76,8 +81,8 @@ vec4 act(uint kind, vec4 x) {
     return x;
 }
 
-// The derivative; v is the result y where that is cheaper (relu, tanh, sigmoid, exp, sqrt), else the
-// argument x.
+// The derivative; v is the result y where that is cheaper (relu, tanh, sigmoid, relu6, exp, sqrt), else
+// the argument x.
 vec4 act_grad(uint kind, vec4 v) {
     if (kind == ACT_RELU) return mix(vec4(0.0), vec4(1.0), greaterThan(v, vec4(0.0)));
     if (kind == ACT_GELU) {
@@ -91,9 +96,17 @@ vec4 act_grad(uint kind, vec4 v) {
     }
     if (kind == ACT_TANH) return 1.0 - v * v;
     if (kind == ACT_SIGMOID) return v * (1.0 - v);
+    if (kind == ACT_RELU6)
+        return mix(vec4(0.0), vec4(1.0),
+                   bvec4(uvec4(greaterThan(v, vec4(0.0))) & uvec4(lessThan(v, vec4(6.0)))));
     if (kind == ACT_EXP) return v;
     if (kind == ACT_LOG) return 1.0 / v;
     if (kind == ACT_SQRT) return 0.5 / v;
     if (kind == ACT_SQUARE) return 2.0 * v;
     return vec4(1.0);
+}
+
+// The derivative from the argument, of a vkd_activation; relu and relu6 see no difference.
+vec4 act_slope(uint kind, vec4 x) {
+    return act_grad(kind, kind == ACT_TANH || kind == ACT_SIGMOID ? act(kind, x) : x);
 }

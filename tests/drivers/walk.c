@@ -138,7 +138,7 @@ static vkd_result build_product(vkd_graph *g, const void *what) {
 static vkd_result walk_epilogues(walk *w, product p) {
     vkd_result r = VKD_OK;
     for (uint32_t bias = 0; bias < 2; bias++)
-        for (uint32_t a = VKD_ACT_NONE; !r && a <= VKD_ACT_SIGMOID; a++) {
+        for (uint32_t a = VKD_ACT_NONE; !r && a <= VKD_ACT_RELU6; a++) {
             p.bias = bias;
             p.activation = (vkd_activation)a;
             r = walk_graph(w, build_product, &p);
