@@ -6,15 +6,17 @@
  *   logits = h[last] W[last]^T + b[last]
  *
  * Parameters "fc<i>.weight" (out, in) and "fc<i>.bias" (out), with layer normalisation also
- * "norm<i>.gamma" and "norm<i>.beta" (out). The taps "fc<i>" are the hidden activations before
- * dropout, so that a tap means the same in training and in evaluation.
+ * "norm<i>.gamma" and "norm<i>.beta" (out). With batch normalisation "norm<i>.weight" and
+ * "norm<i>.bias", which does what b[i] would, and the buffers "norm<i>.running_mean" and
+ * "norm<i>.running_var"; outside of training it is folded into W[i]. The taps "fc<i>" are the
+ * hidden activations before dropout, so that a tap means the same in training and in evaluation.
  *
  * He, Zhang, Ren, Sun, arXiv:1502.01852 for the Kaiming gains. */
 #include <stdio.h>
 
 #include "models/model.h"
 
-enum { NORM_NONE, NORM_LAYER };
+enum { NORM_NONE, NORM_LAYER, NORM_BATCH };
 enum {
     INIT_FAN_IN,
     INIT_KAIMING_UNIFORM,
@@ -56,7 +58,7 @@ static const vkd__field fields[] = {
      .type = VKD__FIELD_ENUM,
      .offset = offsetof(config, norm),
      .preset = "none",
-     .words = "none|layernorm",
+     .words = "none|layernorm|batchnorm",
      .help = "normalisation between a hidden layer and its activation"},
     {.name = "init",
      .type = VKD__FIELD_ENUM,
@@ -117,6 +119,13 @@ static vkd_tensor linear(vkd_graph *g, const vkd__model_io *io, const config *c,
                                          .f32_result = index == c->hidden.count});
 }
 
+static vkd_tensor statistic(vkd_graph *g, const char *group, uint32_t index, const char *what,
+                            uint32_t width, const vkd_init *init) {
+    char name[256];
+    snprintf(name, sizeof name, "%s.norm%u.%s", group, index, what);
+    return vkd_buffer(g, name, VKD_SHAPE(width), init);
+}
+
 static vkd_tensor activate(vkd_graph *g, vkd_tensor x, vkd_activation activation) {
     switch (activation) {
     case VKD_ACT_RELU:
@@ -137,6 +146,30 @@ static vkd_tensor activate(vkd_graph *g, vkd_tensor x, vkd_activation activation
     return x;
 }
 
+static vkd_tensor batch_layer(vkd_graph *g, const vkd__model_io *io, const config *c,
+                              uint32_t index, vkd_tensor x) {
+    const vkd_activation act = (vkd_activation)c->activation;
+    const uint32_t in = vkd_tensor_shape(g, x).dim[1], width = c->hidden.v[index];
+    const vkd_init init = weight_init(c, act);
+    const vkd_init ones = {.kind = VKD_INIT_ONES, .no_decay = true};
+    const vkd_init zeros = {.kind = VKD_INIT_ZEROS, .no_decay = true};
+    vkd_tensor w = param(g, io->group, "fc", index, "weight", VKD_SHAPE(width, in), &init);
+    const vkd_batchnorm_desc norm = {
+        .gamma = param(g, io->group, "norm", index, "weight", VKD_SHAPE(width), &ones),
+        .beta = param(g, io->group, "norm", index, "bias", VKD_SHAPE(width), &zeros),
+        .running_mean = statistic(g, io->group, index, "running_mean", width, &zeros),
+        .running_var = statistic(g, io->group, index, "running_var", width, &ones),
+        .training = io->training,
+        .activation = act};
+    if (io->training) {
+        const vkd_matmul_desc plain = {.transpose_b = true, .f32_result = true};
+        return vkd_batchnorm(g, vkd_matmul(g, x, w, &plain), &norm);
+    }
+    vkd_matmul_desc folded = {.transpose_b = true, .activation = act};
+    w = vkd_batchnorm_fold(g, w, &norm, &folded.bias);
+    return vkd_matmul(g, x, w, &folded);
+}
+
 static vkd_tensor hidden_layer(vkd_graph *g, vkd__model_io *io, const config *c, uint32_t index,
                                vkd_tensor x) {
     const vkd_activation act = (vkd_activation)c->activation;
@@ -151,6 +184,8 @@ static vkd_tensor hidden_layer(vkd_graph *g, vkd__model_io *io, const config *c,
         const vkd_tensor beta =
             param(g, io->group, "norm", index, "beta", VKD_SHAPE(width), &zeros);
         h = activate(g, vkd_layernorm(g, h, gamma, beta, 1e-5f), act);
+    } else if (c->norm == NORM_BATCH) {
+        h = batch_layer(g, io, c, index, x);
     } else {
         h = linear(g, io, c, index, x, width, act, act);
     }

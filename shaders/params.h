@@ -84,6 +84,23 @@ struct vkd_column_sum_params {
     vkd_u32 blocks, D;
 };
 
+/* Batch normalisation over the columns of (N, D): the window's rows in blocks (lib/columns.glsl).
+ * `first` is the index of the launch's first result, share is 1 / rows of the whole. */
+struct vkd_batchnorm_params {
+    vkd_u32 N, D, blocks, lead, span, step, first;
+    vkd_f32 eps, share;
+};
+/* Of `results` blocks with `rows` rows in all. */
+struct vkd_batchnorm_combine_params {
+    vkd_u32 results, D;
+    vkd_f32 rows, eps, momentum;
+};
+/* N lines of a weight, D elements each, of which the first is line `first` of the whole. */
+struct vkd_batchnorm_fold_params {
+    vkd_u32 N, D, first;
+    vkd_f32 eps;
+};
+
 /* x / max(norm, eps). */
 struct vkd_l2_normalize_params {
     vkd_u32 N, D;

@@ -392,6 +392,32 @@ VKD_API vkd_tensor vkd_log_softmax(vkd_graph *g, vkd_tensor x);
 VKD_API vkd_tensor vkd_layernorm(vkd_graph *g, vkd_tensor x, vkd_tensor gamma, vkd_tensor beta,
                                  float eps);
 
+typedef struct vkd_batchnorm_desc {
+    vkd_tensor gamma, beta; /* (C) */
+    /* (C). In training they are buffers or states of the store, changed in place:
+     * running = (1 - momentum) running + momentum batch, the variance with Bessel's correction, as
+     * PyTorch does. A channel of a batch that is not finite leaves its own alone. */
+    vkd_tensor running_mean, running_var;
+    float momentum, eps; /* defaults 0.1, 1e-5 */
+    bool training;       /* statistics of the batch, of two values a channel at least; else the
+                            running ones, which then change neither themselves nor by a gradient */
+    vkd_activation activation;
+    vkd_tensor residual; /* of x's shape, added before the activation; {0} for none */
+} vkd_batchnorm_desc;
+
+/* x (..., C) over all axes but the last: activation(gamma (x - mean) / sqrt(variance + eps) + beta
+ * + residual), the variance without Bessel's correction. The running statistics are changed only
+ * where the result is needed for something else: a plan drops a normalisation that nothing reads.
+ * Ioffe & Szegedy, arXiv:1502.03167. */
+VKD_API vkd_tensor vkd_batchnorm(vkd_graph *g, vkd_tensor x, const vkd_batchnorm_desc *desc);
+/* What a normalisation by running statistics, without activation and residual, makes of the linear
+ * layer in front of it, which has no bias: weight (C, ...), of a convolution (C, R, S, ...),
+ * becomes weight * f with f = gamma / sqrt(running_var + eps), and *bias (C) beta - running_mean *
+ * f. For evaluation: two operations become one; gradients flow all the same. Only gamma, beta, the
+ * running statistics and eps of the description are read. */
+VKD_API vkd_tensor vkd_batchnorm_fold(vkd_graph *g, vkd_tensor weight,
+                                      const vkd_batchnorm_desc *desc, vkd_tensor *bias);
+
 /* Each element is kept with probability 1-p and divided by it, or becomes 0. The mask is a function
  * of the graph's seed, `name`, vkd_step and the element's index; backward draws it again. */
 VKD_API vkd_tensor vkd_dropout(vkd_graph *g, vkd_tensor x, float p, const char *name);

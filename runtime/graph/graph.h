@@ -108,6 +108,9 @@ struct vkd_op_def {
     /* The launch may put out[0] into in[0]'s storage when nobody needs in[0] afterwards; its
      * kernel uses VKD_IN_PLACE and VKD_OUT_PLACE. */
     bool in_place;
+    /* What the node changes in the store is no reason to run it: it happens only where a result is
+     * needed for something else. */
+    bool writes_aside;
     /* in[0]'s values belong at `*(const uint64_t *)params` bytes into in[1], a store tensor: the
      * planner lets in[0]'s maker write there and launches nothing, or else the op copies. What lies
      * behind the values up to the next multiple of sixteen bytes is padding and may become zero. */

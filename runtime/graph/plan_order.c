@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Which nodes run: those that an output or a change of a store tensor needs. They keep the order in
+/* Which nodes run: those that an output or a change of a store tensor needs (but for changes that
+ * are made aside, as running statistics are). They keep the order in
  * which they were built, since that order says what a node reads of a store tensor that another
  * changes. */
 #include "graph/plan.h"
@@ -17,7 +18,7 @@ static void mark_needed(vkd_plan *p) {
     /* A node stands after the makers of its inputs, so one walk backwards reaches them all. */
     for (uint32_t i = p->node_count; i-- > 0;) {
         const vkd__node *n = &g->nodes[i];
-        if (n->writes || n->op->is_placement) p->needed[i] = true;
+        if ((n->writes && !n->op->writes_aside) || n->op->is_placement) p->needed[i] = true;
         if (!p->needed[i]) continue;
         for (uint32_t k = 0; k < n->in_count; k++)
             need_maker(p, n->in[k]);

@@ -158,7 +158,7 @@ static bool grad_lower(vkd__lower *l, const vkd__node *n) {
             return false;
         blocks += vkd__div_up(count, block);
     }
-    vkd__launch *launch = vkd__item_launch(l, "column_sum", quads);
+    vkd__launch *launch = vkd__row_launch(l, "column_sum", quads, (uint32_t)(4 * blocks));
     if (!launch) return false;
     vkd__bind_scratch(launch, scratch, VKD__READ);
     vkd__bind(launch, n->out[1], VKD__WRITE);

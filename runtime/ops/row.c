@@ -8,8 +8,13 @@ const uint32_t vkd__row_cases[VKD__ROW_CASES][2] = {
     {3, 1}, {5, 2}, {7, 10}, {70, 16}, {4, 31}, {3, 33}, {2, 64}, {5, 127}, {3, 129}, {2, 1000}};
 
 bool vkd__rows_of(vkd__lower *l, vkd_tensor t, vkd__rows *out) {
+    const vkd_shape shape = vkd_tensor_shape(l->g, t);
+    *out = (vkd__rows){.rows = vkd__shape_rows(shape), .length = vkd__shape_last(shape)};
+    return vkd__rows_cut(l, t, out);
+}
+
+bool vkd__rows_cut(vkd__lower *l, vkd_tensor t, vkd__rows *out) {
     const vkd__tensor *x = vkd__tensor_get(l->g, t);
-    *out = (vkd__rows){.rows = vkd__shape_rows(x->shape), .length = vkd__shape_last(x->shape)};
     const uint64_t row_bytes = (uint64_t)out->length * vkd_dtype_size(x->dtype);
     const uint64_t fit = vkd__window_rows(l->profile, row_bytes, out->rows);
     out->rows_at_once = fit < out->rows ? fit / 64 * 64 : out->rows;

@@ -16,6 +16,8 @@ typedef struct vkd__rows {
 /* The rows of a tensor's last axis. false, and the plan fails, when 64 rows do not fit
  * into a binding. */
 bool vkd__rows_of(vkd__lower *l, vkd_tensor t, vkd__rows *out);
+/* The same for rows of another length: `out` says how many there are, and how long each is. */
+bool vkd__rows_cut(vkd__lower *l, vkd_tensor t, vkd__rows *out);
 static inline uint64_t vkd__rows_count(const vkd__rows *r, uint64_t first) {
     return r->rows - first < r->rows_at_once ? r->rows - first : r->rows_at_once;
 }
