@@ -113,7 +113,7 @@ static vkd_result open_source(vkd_ctx *ctx, const char *recipe, const cache_opti
     vkd_result r = vkd_recipe_load(ctx, recipe, o->sets.v, o->sets.count, &s->recipe);
     if (!r) r = find_stage(ctx, o, s);
     if (!r) r = find_teacher(ctx, o, s, &path);
-    if (!r) r = s->recipe->data.def->load(ctx, s->recipe->data.part.config, &s->data);
+    if (!r) r = vkd__recipe_load_data(ctx, s->recipe, &s->data);
     if (!r) r = cli_open_tuned(ctx, o->device, o->tune, &s->device);
     if (!r)
         r = vkd__predictor_create(ctx, s->device,

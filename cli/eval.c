@@ -22,7 +22,7 @@ static const cli_option options[] = {
     {"--data", CLI_TEXT, offsetof(eval_options, data), "DIR", "folder of the data set"},
     {"--recipe", CLI_TEXT, offsetof(eval_options, recipe), "FILE", "take a recipe's data set"},
     {"--set", CLI_MORE, offsetof(eval_options, sets), "A.B=V",
-     "data.test_count=1000, or any value of the recipe"},
+     "data.tests=1000, or any value of the recipe"},
     {"--batch", CLI_U32, offsetof(eval_options, batch), "N", "samples of a step (500)"},
     {"--device", CLI_TEXT, offsetof(eval_options, device), "D", "which device"},
     CLI_TUNE(eval_options),
@@ -47,8 +47,14 @@ static const vkd__dataset_def *find_format(vkd_ctx *ctx, const cli_words *sets) 
     return def;
 }
 
+static bool is_data_key(const char *key) {
+    for (size_t i = 0; i < vkd__data_field_count; i++)
+        if (!strcmp(vkd__data_fields[i].name, key)) return true;
+    return false;
+}
+
 static vkd_result set_fields(vkd_ctx *ctx, const vkd__dataset_def *def, const eval_options *o,
-                             void *config) {
+                             void *config, vkd__data_options *wanted) {
     vkd_result r = VKD_OK;
     if (o->data)
         r = vkd__fields_set(ctx, def->fields, def->field_count, config, "--data", "dir", o->data);
@@ -58,12 +64,14 @@ static vkd_result set_fields(vkd_ctx *ctx, const vkd__dataset_def *def, const ev
         const size_t length = equals ? (size_t)(equals - word) : 0;
         if (length < 6 || length - 5 >= sizeof key || strncmp(word, "data.", 5) != 0)
             return vkd__fail(ctx, VKD_E_ARGUMENT,
-                             "--set is '%s', without --recipe it must be like data.test_count=1000",
+                             "--set is '%s', without --recipe it must be like data.tests=1000",
                              word);
         snprintf(key, sizeof key, "%.*s", (int)(length - 5), word + 5);
         if (!strcmp(key, "format")) continue;
-        r = vkd__fields_set(ctx, def->fields, def->field_count, config, "--set: data", key,
-                            equals + 1);
+        const bool of_all = is_data_key(key);
+        r = vkd__fields_set(ctx, of_all ? vkd__data_fields : def->fields,
+                            of_all ? vkd__data_field_count : def->field_count,
+                            of_all ? (void *)wanted : config, "--set: data", key, equals + 1);
     }
     return r;
 }
@@ -73,9 +81,11 @@ static vkd_result load_plain(vkd_ctx *ctx, const eval_options *o, vkd__dataset *
     if (!def) return VKD_E_ARGUMENT;
     void *config = vkd__alloc(ctx, 1, def->config_size + 1);
     if (!config) return VKD_E_MEMORY;
+    vkd__data_options wanted = {0};
     vkd__fields_init(def->fields, def->field_count, config);
-    vkd_result r = set_fields(ctx, def, o, config);
-    if (!r) r = def->load(ctx, config, out);
+    vkd__fields_init(vkd__data_fields, vkd__data_field_count, &wanted);
+    vkd_result r = set_fields(ctx, def, o, config, &wanted);
+    if (!r) r = vkd__dataset_load(ctx, def, config, &wanted, out);
     vkd__free(ctx, config);
     return r;
 }
@@ -83,7 +93,7 @@ static vkd_result load_plain(vkd_ctx *ctx, const eval_options *o, vkd__dataset *
 static vkd_result load_of_recipe(vkd_ctx *ctx, const eval_options *o, vkd__dataset *out) {
     vkd_recipe *recipe = NULL;
     vkd_result r = vkd_recipe_load(ctx, o->recipe, o->sets.v, o->sets.count, &recipe);
-    if (!r) r = recipe->data.def->load(ctx, recipe->data.part.config, out);
+    if (!r) r = vkd__recipe_load_data(ctx, recipe, out);
     vkd_recipe_destroy(recipe);
     return r;
 }
@@ -103,10 +113,14 @@ static vkd_result fits(vkd_ctx *ctx, const char *path, const vkd__predictor *p,
                          (unsigned)p->saved.classes, (unsigned)data->classes);
     const vkd_shape want = p->saved.sample, have = data->sample;
     if (want.axes == have.axes && !memcmp(want.dim, have.dim, want.axes * sizeof want.dim[0]))
-        return VKD_OK;
+        return vkd__class_names_agree(ctx, path, p->saved.class_names, data->class_names,
+                                      data->classes);
     char a[80], b[80];
-    return vkd__fail(ctx, VKD_E_SHAPE, "'%s' takes samples of %s, the data's are %s", path,
-                     vkd__sample_text(want, a, sizeof a), vkd__sample_text(have, b, sizeof b));
+    return vkd__fail(ctx, VKD_E_SHAPE,
+                     "'%s' takes samples of %s, the data's are %s; the key size of a recipe's data "
+                     "resizes images",
+                     path, vkd__sample_text(want, a, sizeof a),
+                     vkd__sample_text(have, b, sizeof b));
 }
 
 static vkd_result ask(vkd_ctx *ctx, vkd_device *device, const eval_options *o,

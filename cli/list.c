@@ -46,7 +46,13 @@ static item model_at(size_t i) {
     const vkd__model_def *d = vkd__models[i];
     return (item){d->name, d->summary, d->paper, NULL, d->fields, d->field_count, NULL};
 }
+/* Behind the formats, what all of them have. */
 static item dataset_at(size_t i) {
+    if (i == vkd__dataset_count)
+        return (item){.name = "every format",
+                      .summary = "what a recipe's data may say whatever its format",
+                      .fields = vkd__data_fields,
+                      .field_count = vkd__data_field_count};
     const vkd__dataset_def *d = vkd__datasets[i];
     return (item){d->name, d->summary, NULL, NULL, d->fields, d->field_count, NULL};
 }
@@ -107,7 +113,7 @@ static vkd_result run(vkd_ctx *ctx, int count, char **words) {
         {"losses", vkd__loss_count, loss_at},
         {"ops", vkd__op_count, op_at},
         {"models", vkd__model_count, model_at},
-        {"datasets", vkd__dataset_count, dataset_at},
+        {"datasets", vkd__dataset_count + 1, dataset_at},
         {"optimisers", vkd__optimiser_count, optimiser_at},
         {"schedules", vkd__schedule_count, schedule_at},
         {"recipes", 0, NULL}, /* files */

@@ -113,7 +113,9 @@ static vkd_result check_loaded(planning *p) {
         const vkd__recipe_model *m = &recipe->models[i];
         if (!m->load) continue;
         r = add_logits(p, m, m->name, false, 1);
-        if (!r) r = vkd__model_load(p->ctx, p->s->store, m->name, m->load, p->s->data->classes);
+        if (!r)
+            r = vkd__model_load(p->ctx, p->s->store, m->name, m->load, p->s->data->classes,
+                                p->s->data->class_names);
     }
     return r;
 }
@@ -248,7 +250,7 @@ static vkd_result choose_profile(planning *p) {
 
 static vkd_result plan_all(planning *p, const vkd_recipe *recipe) {
     vkd__dataset data = {0};
-    vkd_result r = recipe->data.def->load(p->ctx, recipe->data.part.config, &data);
+    vkd_result r = vkd__recipe_load_data(p->ctx, recipe, &data);
     if (!r && (!data.train.count || !data.test.count))
         r = vkd__fail(p->ctx, VKD_E_DATA, "the data set has no training or no test samples");
     if (!r) r = vkd__session_sketch(p->ctx, recipe, &data, &p->s);

@@ -21,17 +21,36 @@ typedef struct vkd__dataset {
     vkd__split train, test;
 } vkd__dataset;
 
+/* What a recipe may ask of a data set of any format. */
+typedef struct vkd__data_options {
+    uint32_t samples, tests; /* use the first so many of a split; 0: all */
+    uint32_t classes;        /* 0: as the data says */
+    vkd__u32s size;          /* height and width that images are resized to; empty: as they are */
+    const char *const *class_names; /* (classes), instead of the data's own; or NULL */
+} vkd__data_options;
+
 typedef struct vkd__dataset_def {
     const char *name; /* "idx" */
     const char *summary;
     size_t config_size;
     const vkd__field *fields;
     size_t field_count;
-    /* Fills *out (zeroed before). On failure nothing is left in it.
+    /* Fills *out (zeroed before), for vkd__dataset_load: with no more than the samples and tests
+     * asked for, in its own size or the one asked for, with classes and names as the data says. On
+     * failure nothing is left in it.
      * Errors: VKD_E_FILE (cannot open), VKD_E_DATA (what is wrong with it, file named). */
-    vkd_result (*load)(vkd_ctx *ctx, const void *config, vkd__dataset *out);
+    vkd_result (*load)(vkd_ctx *ctx, const void *config, const vkd__data_options *options,
+                       vkd__dataset *out);
 } vkd__dataset_def;
 
+/* The keys of options but class_names, for recipes, help and lists. */
+extern const vkd__field vkd__data_fields[];
+extern const size_t vkd__data_field_count;
+/* Loads a data set as the options want it. On failure nothing is left in *out. Errors: load's;
+ * VKD_E_DATA: fewer samples or other classes than asked for, a name that is no line of UTF-8;
+ * VKD_E_RECIPE: a size that is none; VKD_E_MEMORY. */
+vkd_result vkd__dataset_load(vkd_ctx *ctx, const vkd__dataset_def *def, const void *config,
+                             const vkd__data_options *options, vkd__dataset *out);
 /* "(28, 28, 1)". Returns out. */
 const char *vkd__sample_text(vkd_shape sample, char *out, size_t size);
 void vkd__dataset_term(vkd_ctx *ctx, vkd__dataset *d);

@@ -114,13 +114,10 @@ typedef struct config {
     char dir[VKD__FIELD_TEXT_SIZE];
     char train_images[VKD__FIELD_TEXT_SIZE], train_labels[VKD__FIELD_TEXT_SIZE];
     char test_images[VKD__FIELD_TEXT_SIZE], test_labels[VKD__FIELD_TEXT_SIZE];
-    uint32_t classes, train_count, test_count;
 } config;
 
 #define TEXT(name, preset, help)                                                                   \
     { #name, VKD__FIELD_TEXT, offsetof(config, name), 0, 0, preset, NULL, help }
-#define COUNT(name, high, help)                                                                    \
-    { #name, VKD__FIELD_U32, offsetof(config, name), 0, high, "0", NULL, help }
 static const vkd__field fields[] = {
     TEXT(dir, "/usr/share/datasets/fashion-mnist",
          "folder of train-images-idx3-ubyte, train-labels-idx1-ubyte and the same two with t10k, "
@@ -129,12 +126,8 @@ static const vkd__field fields[] = {
     TEXT(train_labels, "", "path of the training labels, when not in dir"),
     TEXT(test_images, "", "path of the test images, when not in dir"),
     TEXT(test_labels, "", "path of the test labels, when not in dir"),
-    COUNT(classes, 256, "number of classes; 0: the largest training label and one"),
-    COUNT(train_count, UINT32_MAX, "use the first so many training samples; 0: all"),
-    COUNT(test_count, UINT32_MAX, "use the first so many test samples; 0: all"),
 };
 #undef TEXT
-#undef COUNT
 
 typedef struct path {
     char text[2 * VKD__FIELD_TEXT_SIZE + 64];
@@ -173,23 +166,19 @@ static vkd_result read_file(vkd_ctx *ctx, const char *name, uint32_t low, uint32
 
 typedef struct split_files {
     path images, labels;
-    const char *count_key; /* "train_count" */
-    uint32_t count;        /* 0: all */
-    vkd_shape shape;       /* of the images */
-    vkd__idx label;        /* all labels of the file: the first few may miss a class */
+    uint32_t most;   /* samples to keep; 0: all */
+    vkd_shape shape; /* of the images */
+    vkd__idx label;  /* all labels of the file: the first few may miss a class */
 } split_files;
 
 static vkd_result read_split(vkd_ctx *ctx, split_files *f, vkd__split *out) {
     vkd__idx images;
-    vkd_result r = read_file(ctx, f->images.text, 2, 4, f->count, &images);
+    vkd_result r = read_file(ctx, f->images.text, 2, 4, f->most, &images);
     if (r) return r;
     out->bytes = images.values;
     out->count = images.kept;
     f->shape = images.shape;
     const uint32_t count = images.shape.dim[0];
-    if (f->count > count)
-        return vkd__fail(ctx, VKD_E_DATA, "%s is %u, but '%s' has %u samples", f->count_key,
-                         f->count, f->images.text, count);
     r = read_file(ctx, f->labels.text, 1, 1, 0, &f->label);
     if (r) return r;
     if (f->label.kept != count)
@@ -238,7 +227,7 @@ static vkd_result interleave(vkd_ctx *ctx, const vkd__dataset *d, const vkd__spl
     return VKD_OK;
 }
 
-static vkd_result read_both(vkd_ctx *ctx, const config *c, split_files *train, split_files *test,
+static vkd_result read_both(vkd_ctx *ctx, uint32_t classes, split_files *train, split_files *test,
                             vkd__dataset *out) {
     vkd_result r = read_split(ctx, train, &out->train);
     if (!r) r = read_split(ctx, test, &out->test);
@@ -254,18 +243,18 @@ static vkd_result read_both(vkd_ctx *ctx, const config *c, split_files *train, s
     if (!r && out->channels > 1) r = interleave(ctx, out, &out->test);
     if (r) return r;
 
-    out->classes = c->classes;
-    if (!c->classes)
+    out->classes = classes;
+    if (!classes)
         for (uint32_t i = 0; i < train->label.kept; i++)
             if (train->label.values[i] >= out->classes) out->classes = train->label.values[i] + 1u;
     r = check_labels(ctx, train, out->classes);
     return r ? r : check_labels(ctx, test, out->classes);
 }
 
-static vkd_result load(vkd_ctx *ctx, const void *settings, vkd__dataset *out) {
+static vkd_result load(vkd_ctx *ctx, const void *settings, const vkd__data_options *options,
+                       vkd__dataset *out) {
     const config *c = settings;
-    split_files train = {.count_key = "train_count", .count = c->train_count};
-    split_files test = {.count_key = "test_count", .count = c->test_count};
+    split_files train = {.most = options->samples}, test = {.most = options->tests};
     const struct {
         const char *given, *standard;
         path *out;
@@ -278,7 +267,7 @@ static vkd_result load(vkd_ctx *ctx, const void *settings, vkd__dataset *out) {
     vkd_result r = VKD_OK;
     for (size_t i = 0; i < VKD_COUNT(files) && !r; i++)
         r = locate(ctx, files[i].given, c->dir, files[i].standard, files[i].out);
-    if (!r) r = read_both(ctx, c, &train, &test, out);
+    if (!r) r = read_both(ctx, options->classes, &train, &test, out);
     vkd__free(ctx, train.label.values);
     vkd__free(ctx, test.label.values);
     if (r) vkd__dataset_term(ctx, out);

@@ -7,6 +7,7 @@
 
 #include "base/platform.h"
 #include "data/safetensors.h"
+#include "data/utf8.h"
 
 static const char *dtype_name(vkd_dtype dtype) {
     switch (dtype) {
@@ -24,27 +25,11 @@ static const char *dtype_name(vkd_dtype dtype) {
     return "U8";
 }
 
-/* Bytes of the UTF-8 character at `c`, 0 when there is none: no overlong form, no surrogate,
- * nothing above U+10FFFF. A zero byte, where every text ends, is never part of one. */
-static size_t utf8_length(const uint8_t *c) {
-    if (c[0] < 0x80) return 1;
-    const size_t length = c[0] >= 0xf0 ? 4 : c[0] >= 0xe0 ? 3 : 2;
-    static const uint32_t first[] = {0, 0, 0x80, 0x800, 0x10000};
-    if (c[0] < 0xc2 || c[0] > 0xf4) return 0;
-    uint32_t code = c[0] & (0x7fu >> length);
-    for (size_t i = 1; i < length; i++) {
-        if ((c[i] & 0xc0) != 0x80) return 0;
-        code = code << 6 | (c[i] & 0x3f);
-    }
-    const bool surrogate = code >= 0xd800 && code <= 0xdfff;
-    return code < first[length] || surrogate || code > 0x10ffff ? 0 : length;
-}
-
 /* A text as JSON. */
 static vkd_result add_string(vkd__text *out, const char *path, const char *text) {
     vkd__text_add(out, "\"");
     for (const uint8_t *c = (const uint8_t *)text; *c;) {
-        const size_t length = utf8_length(c);
+        const size_t length = vkd__utf8_length(c);
         if (!length)
             return vkd__fail(out->ctx, VKD_E_ARGUMENT, "cannot write '%s': a name is not UTF-8",
                              path);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /* A trained model as a file that other tools can read: one tensor a parameter or buffer, named
  * without the group ("fc0.weight"), and as metadata what is needed to run it: "arch",
- * "config.<option>", "classes", "input" (axes of a sample, channels last), "scale", "mean", "std"
- * (of the normalisation). */
+ * "config.<option>", "classes", "class_names" (where there are any, one a line), "input" (axes of a
+ * sample, channels last), "scale", "mean", "std" (of the normalisation). */
 #include <stdio.h>
 #include <string.h>
 
@@ -70,6 +70,9 @@ static void describe(const vkd__session *s, const vkd__recipe_model *m, pairs *p
     }
     vkd__text_add(&t, "%u", (unsigned)s->data->classes);
     add_pair(p, "classes", &t);
+    for (uint32_t i = 0; s->data->class_names && i < s->data->classes; i++)
+        vkd__text_add(&t, "%s\n", s->data->class_names[i]);
+    if (s->data->class_names) add_pair(p, "class_names", &t);
     vkd__u32s sample = {.count = s->data->sample.axes};
     memcpy(sample.v, s->data->sample.dim, sizeof s->data->sample.dim);
     vkd__fields_get(&(vkd__field){.name = "input", .type = VKD__FIELD_U32S}, &sample, &t);
@@ -134,7 +137,8 @@ static vkd_result load_one(vkd_ctx *ctx, vkd_store *store, const vkd_store_info 
 }
 
 vkd_result vkd__model_load(vkd_ctx *ctx, vkd_store *store, const char *group, const char *path,
-                           uint32_t classes) {
+                           uint32_t classes, char *const *class_names) {
+    char **own_names = NULL;
     vkd__st_file *file = NULL;
     vkd_result r = vkd__st_open(ctx, path, &file);
     if (r) return r;
@@ -145,6 +149,9 @@ vkd_result vkd__model_load(vkd_ctx *ctx, vkd_store *store, const char *group, co
     if (!r && there && strcmp(there, wanted) != 0)
         r = vkd__fail(ctx, VKD_E_SHAPE, "'%s' tells %.16s classes apart, the data has %s", path,
                       there, wanted);
+    if (!r) r = vkd__class_names_read(ctx, file, path, classes, &own_names);
+    if (!r) r = vkd__class_names_agree(ctx, path, own_names, class_names, classes);
+    vkd__class_names_free(ctx, own_names, classes);
     size_t count = 0;
     for (uint32_t i = 0; i < vkd_store_count(store) && !r; i++) {
         const vkd_store_info info = vkd_store_at(store, i);

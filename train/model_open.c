@@ -116,6 +116,7 @@ static vkd_result read_model(const source *s, vkd__saved_model *out) {
     if (!out->config) return VKD_E_MEMORY;
     r = read_config(s, out);
     if (!r) r = value_of(s, &classes, &out->classes);
+    if (!r) r = vkd__class_names_read(s->ctx, s->file, s->path, out->classes, &out->class_names);
     if (!r) r = read_sample(s, out);
     if (!r) r = value_of(s, &scale, &out->batch.scale);
     if (!r) r = channels_of(s, "mean", out->batch.mean, &means);
@@ -142,5 +143,6 @@ vkd_result vkd__saved_model_open(vkd_ctx *ctx, const char *path, vkd__saved_mode
 
 void vkd__saved_model_term(vkd_ctx *ctx, vkd__saved_model *m) {
     vkd__free(ctx, m->config);
+    vkd__class_names_free(ctx, m->class_names, m->classes);
     *m = (vkd__saved_model){0};
 }

@@ -89,7 +89,7 @@ static vkd_result create(vkd__predictor *p, vkd_device *device, const vkd__predi
     if (!r) r = vkd_graph_create(p->ctx, p->store, &(vkd_graph_desc){.name = GROUP}, &g);
     if (!r) r = build(p, g, desc);
     if (!r) r = vkd_plan_create(g, vkd_device_profile(device), &plan);
-    if (!r) r = vkd__model_load(p->ctx, p->store, GROUP, desc->path, p->saved.classes);
+    if (!r) r = vkd__model_load(p->ctx, p->store, GROUP, desc->path, p->saved.classes, NULL);
     if (!r) r = vkd_program_create(device, plan, &p->program);
     if (!r) count_parameters(p);
     if (!r) write_indices(p);

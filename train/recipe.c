@@ -119,6 +119,11 @@ void vkd_recipe_destroy(vkd_recipe *recipe) {
     vkd__free(recipe->ctx, recipe);
 }
 
+vkd_result vkd__recipe_load_data(vkd_ctx *ctx, const vkd_recipe *recipe, vkd__dataset *out) {
+    const vkd__recipe_data *d = &recipe->data;
+    return vkd__dataset_load(ctx, d->def, d->part.config, &d->options, out);
+}
+
 const char *vkd_recipe_name(const vkd_recipe *recipe) {
     return recipe->name;
 }

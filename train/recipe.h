@@ -98,6 +98,7 @@ typedef struct vkd__recipe_stage {
 typedef struct vkd__recipe_data {
     const vkd__dataset_def *def;
     vkd__part part;
+    vkd__data_options options;
     float mean[4], std[4];
     uint32_t channels; /* values given in mean and std; 1 stands for every channel */
 } vkd__recipe_data;
@@ -153,6 +154,8 @@ float vkd__teacher_share(const vkd__recipe_stage *s, uint32_t teacher);
 bool vkd__stage_taught_by(const vkd__recipe_stage *s, uint32_t model);
 /* VKD__NONE when there is none of that name. */
 uint32_t vkd__recipe_model_index(const vkd_recipe *recipe, const char *name);
+/* The data set that the recipe names. Errors: those of vkd__dataset_load. */
+vkd_result vkd__recipe_load_data(vkd_ctx *ctx, const vkd_recipe *recipe, vkd__dataset *out);
 
 /* The recipe's own keys with their ranges and defaults, for reading, printing and `--help`. */
 typedef struct vkd__table {

@@ -2,6 +2,7 @@
 /* The sections data, models and evaluation. */
 #include <string.h>
 
+#include "data/utf8.h"
 #include "train/recipe_read.h"
 
 /* ---- data ---- */
@@ -38,8 +39,40 @@ static vkd_result read_channels(vkd__reader *r, const vkd__tree *map, const char
     return VKD_OK;
 }
 
+/* Their number, or a list of their names. */
+static vkd_result read_classes(vkd__reader *r, const vkd__tree *list, vkd__data_options *o) {
+    o->classes = vkd__tree_count(list);
+    const char **names = VKD_NEW(r->arena, const char *, o->classes + 1);
+    if (!names) return VKD_E_MEMORY;
+    uint32_t i = 0;
+    for (const vkd__tree *name = list->first; name; name = name->next) {
+        if (name->kind != VKD__TREE_TEXT || !vkd__utf8_is_line(name->text))
+            return vkd__fail(r->ctx, VKD_E_RECIPE, "%s: a class's name must be one line of text",
+                             name->where);
+        names[i++] = name->text;
+    }
+    if (o->classes < 2)
+        return vkd__fail(r->ctx, VKD_E_RECIPE, "%s: 'classes' must name at least two", list->where);
+    o->class_names = names;
+    return VKD_OK;
+}
+
+/* The keys of every format. */
+static vkd_result read_options(vkd__reader *r, const vkd__tree *map, vkd__data_options *o) {
+    const vkd__tree *classes = vkd__tree_find(map, "classes");
+    const bool named = classes && classes->kind == VKD__TREE_LIST;
+    /* The field `classes` is the last. */
+    vkd_result result =
+        vkd__read_fields(r, map, vkd__data_fields, vkd__data_field_count - named, o);
+    if (!result && named) result = read_classes(r, classes, o);
+    return result;
+}
+
 vkd_result vkd__read_data(vkd__reader *r, const vkd__tree *root) {
-    static const char *const keys[] = {"format", "mean", "std", NULL};
+    enum { OWN_KEYS = 3, MOST_KEYS = 16 };
+    const char *keys[OWN_KEYS + MOST_KEYS + 1] = {"format", "mean", "std"};
+    for (size_t i = 0; i < vkd__data_field_count && i < MOST_KEYS; i++)
+        keys[OWN_KEYS + i] = vkd__data_fields[i].name;
     vkd__recipe_data *d = &r->recipe->data;
     const vkd__tree *map = NULL;
     const char *format = NULL;
@@ -57,6 +90,7 @@ vkd_result vkd__read_data(vkd__reader *r, const vkd__tree *root) {
     uint32_t means = 0, stds = 0;
     result = vkd__read_part(r, map, "data", keys, format, d->def->fields, d->def->field_count,
                             d->def->config_size, &d->part);
+    if (!result) result = read_options(r, map, &d->options);
     if (!result) result = read_channels(r, map, "mean", -1e9, 0, d->mean, &means);
     if (!result) result = read_channels(r, map, "std", 1e-9, 1, d->std, &stds);
     if (!result && means != stds && means > 1 && stds > 1)

@@ -3,11 +3,11 @@
 #include "train/recipe.h"
 
 /* Single quotes take everything as it is but themselves, which are doubled. */
-static void print_text(vkd__text *t, const char *text) {
+static void print_quoted(vkd__text *t, const char *text) {
     vkd__text_add(t, "'");
     for (const char *c = text; *c; c++)
         vkd__text_add(t, "%s%c", *c == '\'' ? "'" : "", *c);
-    vkd__text_add(t, "'\n");
+    vkd__text_add(t, "'");
 }
 
 static void print_fields(vkd__text *t, const char *indent, const vkd__field *fields, size_t count,
@@ -15,12 +15,11 @@ static void print_fields(vkd__text *t, const char *indent, const vkd__field *fie
     for (size_t i = 0; i < count; i++) {
         vkd__text_add(t, "%s%s: ", indent, fields[i].name);
         const bool quoted = fields[i].type == VKD__FIELD_TEXT;
-        if (quoted) {
-            print_text(t, (const char *)config + fields[i].offset);
-        } else {
+        if (quoted)
+            print_quoted(t, (const char *)config + fields[i].offset);
+        else
             vkd__fields_get(&fields[i], config, t);
-            vkd__text_add(t, "\n");
-        }
+        vkd__text_add(t, "\n");
     }
 }
 
@@ -36,6 +35,21 @@ static void print_channels(vkd__text *t, const char *key, const float *v, uint32
         vkd__fields_get(&field, &v[i], t);
     }
     vkd__text_add(t, "]\n");
+}
+
+static void print_data(vkd__text *t, const vkd__recipe_data *d) {
+    const vkd__data_options *o = &d->options;
+    vkd__text_add(t, "data:\n  format: %s\n", d->part.name);
+    print_part(t, "  ", &d->part);
+    /* The field `classes` is the last. */
+    print_fields(t, "  ", vkd__data_fields, vkd__data_field_count - (o->class_names != NULL), o);
+    for (uint32_t i = 0; o->class_names && i < o->classes; i++) {
+        vkd__text_add(t, i ? ", " : "  classes: [");
+        print_quoted(t, o->class_names[i]);
+    }
+    if (o->class_names) vkd__text_add(t, "]\n");
+    print_channels(t, "mean", d->mean, d->channels);
+    print_channels(t, "std", d->std, d->channels);
 }
 
 static void print_f32(vkd__text *t, const char *indent, const char *key, float value) {
@@ -88,9 +102,11 @@ static void print_stage(vkd__text *t, const vkd_recipe *r, const vkd__recipe_sta
         if (l->tap_count) vkd__text_add(t, "        taps:\n");
         for (uint32_t k = 0; k < l->tap_count; k++) {
             vkd__text_add(t, "          - student: ");
-            print_text(t, l->taps[k].student);
+            print_quoted(t, l->taps[k].student);
+            vkd__text_add(t, "\n");
             vkd__text_add(t, "            teacher: ");
-            print_text(t, l->taps[k].teacher);
+            print_quoted(t, l->taps[k].teacher);
+            vkd__text_add(t, "\n");
         }
     }
     vkd__text_add(t, "    optimiser:\n      name: %s\n", s->optimiser_part.name);
@@ -126,10 +142,7 @@ char *vkd_recipe_print(const vkd_recipe *r) {
     vkd__table fields = vkd__recipe_fields();
     vkd__text_add(&t, "name: %s\n", r->name);
     print_fields(&t, "", fields.fields, fields.count, &r->options);
-    vkd__text_add(&t, "data:\n  format: %s\n", r->data.part.name);
-    print_part(&t, "  ", &r->data.part);
-    print_channels(&t, "mean", r->data.mean, r->data.channels);
-    print_channels(&t, "std", r->data.std, r->data.channels);
+    print_data(&t, &r->data);
     vkd__text_add(&t, "models:\n");
     for (uint32_t i = 0; i < r->model_count; i++) {
         const vkd__recipe_model *m = &r->models[i];

@@ -80,7 +80,7 @@ vkd_result vkd_run_create(vkd_ctx *ctx, vkd_device *device, const vkd_recipe *re
     run->result_counts = VKD_NEW(&run->arena, uint32_t, run->seeds);
     vkd_result r = run->desc.folder && run->results && run->result_counts ? VKD_OK : VKD_E_MEMORY;
     if (!r) r = check_folder(run);
-    if (!r) r = recipe->data.def->load(ctx, recipe->data.part.config, &run->data);
+    if (!r) r = vkd__recipe_load_data(ctx, recipe, &run->data);
     if (!r && (!run->data.train.count || !run->data.test.count))
         r = vkd__fail(ctx, VKD_E_DATA, "the data set has no training or no test samples");
     if (r) {

@@ -145,7 +145,7 @@ static vkd_result load_models(vkd__session *s) {
     for (uint32_t i = 0; i < recipe->model_count && !r; i++)
         if (recipe->models[i].load)
             r = vkd__model_load(s->ctx, s->store, recipe->models[i].name, recipe->models[i].load,
-                                s->data->classes);
+                                s->data->classes, s->data->class_names);
     for (uint32_t i = 0; i < s->phase_count && !r; i++) {
         const vkd__phase *p = &s->phases[i];
         const char *path = p->model ? p->model->load : NULL; /* a control starts from it too */
@@ -153,7 +153,8 @@ static vkd_result load_models(vkd__session *s) {
             path = vkd__arena_format(&s->arena, "%s/%s.safetensors", s->shared_folder, p->group);
         if (p->shared && !path) r = VKD_E_MEMORY;
         if (!r && (p->shared ? p->last : p->control && path))
-            r = vkd__model_load(s->ctx, s->store, p->group, path, s->data->classes);
+            r = vkd__model_load(s->ctx, s->store, p->group, path, s->data->classes,
+                                s->data->class_names);
     }
     return r;
 }

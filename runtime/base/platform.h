@@ -32,6 +32,8 @@ void vkd__unlock_file(int lock); /* -1 is allowed */
 /* Makes a folder and those above it. Errors: VKD_E_FILE. */
 vkd_result vkd__make_folder(vkd_ctx *ctx, const char *path);
 bool vkd__file_exists(const char *path);
+/* Links are followed. Errors: VKD_E_FILE: nothing is there, or a link that leads nowhere. */
+vkd_result vkd__is_folder(vkd_ctx *ctx, const char *path, bool *out);
 /* The names in a folder that end in `suffix`, in byte order. The caller frees each and the list,
  * which is NULL when there are none. On failure nothing is left. Errors: VKD_E_FILE, VKD_E_MEMORY.
  */

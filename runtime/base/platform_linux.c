@@ -55,6 +55,14 @@ bool vkd__file_exists(const char *path) {
     return !stat(path, &info);
 }
 
+vkd_result vkd__is_folder(vkd_ctx *ctx, const char *path, bool *out) {
+    struct stat info;
+    *out = false;
+    if (stat(path, &info)) return cannot(ctx, "look at", path, errno);
+    *out = S_ISDIR(info.st_mode);
+    return VKD_OK;
+}
+
 static bool ends_in(const char *name, const char *suffix) {
     const size_t length = strlen(name), tail = strlen(suffix);
     return length >= tail && !strcmp(name + length - tail, suffix);
@@ -245,7 +253,7 @@ void vkd__sleep(double seconds) {
 
 /* ---- Signals and the terminal ---------------------------------------------------------------- */
 
-/* The only variable of the library that no object owns: a signal handler can reach nothing else. */
+/* A variable that no object owns: a signal handler can reach nothing else. */
 static volatile sig_atomic_t stop_asked;
 
 static void ask_to_stop(int number) {

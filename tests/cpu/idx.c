@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "support/support.h"
+#include "support/data.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,7 +8,6 @@
 #include <zlib.h>
 
 #include "base/platform.h"
-#include "data/dataset.h"
 #include "data/idx.h"
 
 #define MOST 4096
@@ -200,23 +199,8 @@ static int remove_folder(void **state) {
     return rmdir(folder);
 }
 
-/* Loads with "key=value" settings on top of the folder. */
 static vkd_result load(vkd_ctx *ctx, const char *key, const char *value, vkd__dataset *d) {
-    const vkd__dataset_def *def = vkd__dataset_find("idx");
-    assert_non_null(def);
-    void *config = calloc(1, def->config_size);
-    assert_non_null(config);
-    vkd__fields_init(def->fields, def->field_count, config);
-    const char *pairs[] = {"dir", folder, key, value};
-    for (size_t i = 0; i < 4; i += 2)
-        assert_int_equal(
-            vkd__fields_set(ctx, def->fields, def->field_count, config, "", pairs[i], pairs[i + 1]),
-            VKD_OK);
-    *d = (vkd__dataset){0};
-    const vkd_result r = def->load(ctx, config, d);
-    free(config);
-    if (r) assert_memory_equal(d, &(vkd__dataset){0}, sizeof *d);
-    return r;
+    return test_load(ctx, "idx", (const char *const[]){"dir", folder, key, value, NULL}, d);
 }
 
 static void a_folder_is_loaded(void **state) {
@@ -224,7 +208,7 @@ static void a_folder_is_loaded(void **state) {
     vkd_ctx *ctx = test_ctx();
     put_all(ctx);
     vkd__dataset d;
-    assert_int_equal(load(ctx, "train_count", "1", &d), VKD_OK);
+    assert_int_equal(load(ctx, "samples", "1", &d), VKD_OK);
     assert_int_equal(d.sample.axes, 3);
     assert_int_equal(d.sample.dim[0], 2);
     assert_int_equal(d.sample.dim[1], 3);
@@ -251,7 +235,7 @@ static void planes_become_channels_last(void **state) {
     put(ctx, names[0], planes);
     put(ctx, names[2], packed(planes));
     vkd__dataset d;
-    assert_int_equal(load(ctx, "test_count", "2", &d), VKD_OK);
+    assert_int_equal(load(ctx, "tests", "2", &d), VKD_OK);
     assert_int_equal(d.channels, 3);
     assert_int_equal(d.sample.axes, 3);
     assert_int_equal(d.sample.dim[0], 1);
@@ -302,8 +286,8 @@ static void files_that_do_not_fit_together_are_refused(void **state) {
         {names[2], wide, "classes", "0",
          "samples differ in size: 'DIR/train-images-idx3-ubyte' is (4, 2, 3), "
          "'DIR/t10k-images-idx3-ubyte.gz' is (4, 2)"},
-        {names[2], images(), "test_count", "5",
-         "test_count is 5, but 'DIR/t10k-images-idx3-ubyte.gz' has 4 samples"},
+        {names[2], images(), "tests", "5", "data: tests is 5, but the test split has 4"},
+        {names[0], images(), "samples", "5", "data: samples is 5, but the training split has 4"},
         {names[0], labels(), "classes", "0",
          "'DIR/train-images-idx3-ubyte' has 1 axes, must have from 2 to 4"},
     };
@@ -346,14 +330,9 @@ static void missing_files_are_named(void **state) {
 
 static void fashion_mnist_is_what_it_should_be(void **state) {
     (void)state;
-    const vkd__dataset_def *def = vkd__dataset_find("idx");
-    void *config = calloc(1, def->config_size);
-    assert_non_null(config);
-    vkd__fields_init(def->fields, def->field_count, config);
     vkd_ctx *ctx = test_ctx();
     vkd__dataset d = {0};
-    const vkd_result r = def->load(ctx, config, &d);
-    free(config);
+    const vkd_result r = test_load(ctx, "idx", (const char *const[]){NULL}, &d);
     if (r == VKD_E_FILE) {
         vkd_ctx_destroy(ctx);
         skip();

@@ -3,7 +3,7 @@
  * failed, the scenario must return VKD_E_MEMORY, say so in the context, and leave nothing
  * allocated. A scenario is a function and a line in the table; it frees what it made. libyaml and
  * jansson allocate for themselves and are not counted. */
-#include "support/support.h"
+#include "support/data.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -101,17 +101,40 @@ static vkd_result idx_parse(vkd_ctx *ctx) {
     return r;
 }
 
-static vkd_result idx_load(vkd_ctx *ctx) {
-    const vkd__dataset_def *def = vkd__dataset_find("idx");
-    void *config = calloc(1, def->config_size);
-    assert_non_null(config);
-    vkd__fields_init(def->fields, def->field_count, config);
-    vkd_result r = vkd__fields_set(ctx, def->fields, def->field_count, config, "", "dir", folder);
-    vkd__dataset d = {0};
-    if (!r) r = def->load(ctx, config, &d);
-    free(config);
+static vkd_result load(vkd_ctx *ctx, const char *format, const char *const *pairs) {
+    vkd__dataset d;
+    const vkd_result r = test_load(ctx, format, pairs, &d);
     if (!r) vkd__dataset_term(ctx, &d); /* a failed load leaves nothing to free */
     return r;
+}
+
+static vkd_result idx_load(vkd_ctx *ctx) {
+    return load(ctx, "idx", (const char *const[]){"dir", folder, NULL});
+}
+
+/* Planes that are interleaved, and images that are resized. */
+static vkd_result idx_planes_load(vkd_ctx *ctx) {
+    char path[96];
+    snprintf(path, sizeof path, "%s/planes", folder);
+    const char *const pairs[] = {"dir", folder, "train_images", path, "test_images",
+                                 path,  "size", "[2, 3]",       NULL};
+    return load(ctx, "idx", pairs);
+}
+
+static vkd_result cifar_load(vkd_ctx *ctx) {
+    return load(ctx, "cifar100", (const char *const[]){"dir", folder, "labels", "coarse", NULL});
+}
+
+static vkd_result folder_load(vkd_ctx *ctx) {
+    const char *const pairs[] = {"dir", folder, "size", "[2, 2]", "broken", "skip", NULL};
+    return load(ctx, "folder", pairs);
+}
+
+static vkd_result differing_classes(vkd_ctx *ctx) {
+    char path[96];
+    snprintf(path, sizeof path, "%s/unlike", folder);
+    const vkd_result r = load(ctx, "folder", (const char *const[]){"dir", path, NULL});
+    return r == VKD_E_DATA ? VKD_OK : r;
 }
 
 static vkd_result safetensors_open(vkd_ctx *ctx) {
@@ -162,7 +185,7 @@ static vkd_result list_folder(vkd_ctx *ctx) {
 /* What `vkdistill plan` does. */
 static vkd_result sketch_of_a_run(vkd_ctx *ctx) {
     static const char text[] =
-        "name: r\ndata: {format: idx}\n"
+        "name: r\ndata: {format: idx, classes: [a, b, c]}\n"
         "models: {m: {arch: mlp, hidden: [3]}, n: {arch: mlp, hidden: [2]}}\n"
         "stages: [{name: s, train: m, losses: [{loss: ce}], optimiser: {name: sgd}, epochs: 1,"
         " batch: 2}, {train: n, teacher: m, losses: [{loss: hint, taps: [fc0]}],"
@@ -176,7 +199,7 @@ static vkd_result sketch_of_a_run(vkd_ctx *ctx) {
     vkd_graph *g = NULL;
     vkd_plan *plan = NULL;
     vkd_result r = vkd_recipe_parse(ctx, "r.yaml", text, sizeof text - 1, sets, 1, &recipe);
-    if (!r) r = recipe->data.def->load(ctx, recipe->data.part.config, &data);
+    if (!r) r = vkd__recipe_load_data(ctx, recipe, &data);
     if (!r) r = vkd__session_sketch(ctx, recipe, &data, &s);
     if (!r) r = vkd__graph_train(s, &s->phases[1], &g);
     if (!r) r = vkd_plan_create(g, vkd_profile_find("cpu"), &plan);
@@ -191,7 +214,7 @@ static vkd_result sketch_of_a_run(vkd_ctx *ctx) {
 static vkd_result recipe_parse_and_print(vkd_ctx *ctx) {
     static const char text[] =
         "name: n\n"
-        "data: {format: idx, mean: 0.5, std: 0.5}\n"
+        "data: {format: idx, mean: 0.5, std: 0.5, classes: [a, b]}\n"
         "models: {t: {arch: mlp, hidden: [4, 4]}, s: {arch: mlp}}\n"
         "stages:\n"
         "- {name: one, train: t, epochs: 1, losses: [{loss: ce}], optimiser: {name: adamw, lr: "
@@ -238,6 +261,10 @@ static vkd_result graph_and_plan(vkd_ctx *ctx) {
 static const scenario scenarios[] = {
     {"idx parse", idx_parse},
     {"idx load", idx_load},
+    {"idx load of planes", idx_planes_load},
+    {"cifar load", cifar_load},
+    {"folder load", folder_load},
+    {"differing classes", differing_classes},
     {"safetensors open", safetensors_open},
     {"safetensors write", safetensors_write},
     {"tree", tree_read_and_set},
@@ -248,6 +275,42 @@ static const scenario scenarios[] = {
     {"recipe", recipe_parse_and_print},
     {"graph and plan", graph_and_plan},
 };
+
+/* Two records of CIFAR-100 in each split, names for their coarse classes, and six images. */
+static void write_data(void) {
+    static const uint8_t planes[20 + 4 * 8] = {0, 0, 8, 4, 0, 0, 0, 4, 0, 0,
+                                               0, 2, 0, 0, 0, 2, 0, 0, 0, 2};
+    static uint8_t records[2 * 3074], file[4096];
+    static const uint8_t pixels[9 * 10 * 3] = {1, 2, 3};
+    const test_png_desc png = {.height = 9, .width = 10, .colour = 2, .rows = pixels};
+    char text[128];
+    const struct {
+        const char *name;
+        const void *bytes;
+        size_t size;
+    } files[] = {{"planes", planes, sizeof planes},
+                 {"train.bin", records, sizeof records},
+                 {"test.bin", records, sizeof records},
+                 {"coarse_label_names.txt",
+                  "a\na\na\na\na\na\na\na\na\na\n"
+                  "b\nb\nb\nb\nb\nb\nb\nb\nb\nb\n",
+                  40},
+                 {"unlike/test/d/a.png", "", 0}};
+    for (size_t i = 0; i < VKD_COUNT(files); i++) {
+        snprintf(text, sizeof text, "%s/%s", folder, files[i].name);
+        test_write(text, files[i].bytes, files[i].size);
+    }
+    static const char *const images_of[] = {"train/a/1.png",       "train/a/2.jpg", "train/a/3.png",
+                                            "train/b/1.png",       "test/a/1.jpg",  "test/b/1.png",
+                                            "unlike/train/c/1.png"};
+    for (size_t i = 0; i < VKD_COUNT(images_of); i++) {
+        const bool jpeg = strstr(images_of[i], ".jpg") != NULL;
+        const size_t size = jpeg ? test_jpeg(9, 10, 3, pixels, file, sizeof file)
+                                 : test_png(&png, file, sizeof file);
+        snprintf(text, sizeof text, "%s/%s", folder, images_of[i]);
+        test_write(text, file, i == 2 ? size / 2 : size);
+    }
+}
 
 static int make_files(void **state) {
     (void)state;
@@ -264,15 +327,15 @@ static int make_files(void **state) {
         if (!r && i < 4) r = vkd__write_file(ctx, paths[i], &file, 1);
     }
     if (!r) r = safetensors_write(ctx);
+    write_data();
     vkd_ctx_destroy(ctx);
     return r;
 }
 
 static int remove_files(void **state) {
     (void)state;
-    for (size_t i = 0; i < VKD_COUNT(paths); i++)
-        unlink(paths[i]);
-    return rmdir(folder);
+    test_remove(folder);
+    return 0;
 }
 
 int main(void) {

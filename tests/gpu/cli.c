@@ -166,7 +166,7 @@ static void mistakes_get_their_sentence_and_exit_code(void **state) {
         {"eval @/none", 5, "No such file"},
         {"eval @/run/student.safetensors --data @/none", 5, "train-images-idx3-ubyte"},
         {"eval @/run/student.safetensors --data @ --set data.classes=5", 3, "4 classes apart"},
-        {"eval @/run/student.safetensors --data @ --set classes=5", 2, "like data.test_count"},
+        {"eval @/run/student.safetensors --data @ --set classes=5", 2, "like data.tests"},
         {"plan @/none.yaml", 5, "No such file"},
         {"plan @/run/recipe.yaml --profile tpu", 2, "only cpu and gpu"},
         {"plan @/run/recipe.yaml --set models.student.hiden=3", 3, "did you mean 'hidden'"},

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "support/toy.h"
 
-#include <dirent.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/philox.h"
+#include "support/data.h"
 
 static const char recipe_text[] =
     "name: toy\n"
@@ -83,21 +83,8 @@ void toy_init(toy *t) {
     write_split(t, "t10k", TOY_TEST, TOY_TRAIN);
 }
 
-static void remove_folder(const char *path) {
-    DIR *dir = opendir(path);
-    if (!dir) return;
-    for (struct dirent *e = readdir(dir); e; e = readdir(dir)) {
-        if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, "..")) continue;
-        char below[1024];
-        snprintf(below, sizeof below, "%s/%s", path, e->d_name);
-        if (unlink(below)) remove_folder(below);
-    }
-    closedir(dir);
-    rmdir(path);
-}
-
 void toy_term(toy *t) {
-    remove_folder(t->folder);
+    test_remove(t->folder);
 }
 
 const char *toy_path(const toy *t, const char *name) {
