@@ -113,6 +113,21 @@ struct vkd_dropout_params {
     vkd_f32 p, scale;
 };
 
+/* What is drawn for each of `count` images; the most of each number: whole pixels, and where a size
+ * is given in parts of 2^16; angles in parts of 2^28. `flip` is a probability in parts of 2^24; the
+ * ra_ are RandAugment's, at its magnitude. */
+#define VKD_AUGMENT_NUMBERS 12u /* of one image: ops/augment.h */
+#define VKD_AUGMENT_OPS 8u      /* the most of RandAugment's in one image */
+struct vkd_augment_draw_params {
+    vkd_u32 count, seed, stream, height, width;
+    vkd_u32 crop, flip, shift, angle, scale, shear, cutout, brightness, contrast;
+    vkd_u32 ra_ops, ra_angle, ra_shear, ra_move_y, ra_move_x, ra_brightness, ra_contrast;
+};
+/* Images of this window; each is worked on in `chunks` parts of `span` quads. */
+struct vkd_augment_params {
+    vkd_u32 images, chunks, span;
+};
+
 /* N indices into a table of V rows, of which the window holds `rows` from `first` on. */
 struct vkd_gather_params {
     vkd_u32 N, D, V, first, rows;
