@@ -38,11 +38,13 @@ void bench_keep(vkd_graph *g, const char *name, vkd_tensor t);
  * KD at temperature 4 and 0.1 cross-entropy, gradients, SGD with momentum. (bench_step.c) */
 void bench_build_mlp_step(vkd_graph *g, const bench_row *row);
 
-/* Pooling of images. (bench_images.c) */
+/* Pooling and augmentation of images. (bench_images.c) */
 void bench_build_max_pool(vkd_graph *g, const bench_row *row);
 void bench_build_max_pool_backward(vkd_graph *g, const bench_row *row);
 void bench_build_global_average(vkd_graph *g, const bench_row *row);
 void bench_build_global_average_backward(vkd_graph *g, const bench_row *row);
+void bench_build_crop(vkd_graph *g, const bench_row *row);
+void bench_build_affine(vkd_graph *g, const bench_row *row);
 
 /* The row's graph over a store of its own. Errors: those of graphs. */
 vkd_result bench_graph(vkd_ctx *ctx, const bench_row *row, vkd_store **store, vkd_graph **graph);

@@ -46,3 +46,14 @@ void bench_build_global_average_backward(vkd_graph *g, const bench_row *r) {
     const vkd_tensor x = image(g, r);
     both_ways(g, x, vkd_mean(g, x, 1u << 1 | 1u << 2, false));
 }
+
+void bench_build_crop(vkd_graph *g, const bench_row *r) {
+    const vkd_augment_desc d = {.crop = 4, .pad_mode = VKD_PAD_REFLECT, .flip = 0.5f};
+    bench_keep(g, "y", vkd_augment(g, image(g, r), &d, "bench"));
+}
+
+void bench_build_affine(vkd_graph *g, const bench_row *r) {
+    const vkd_augment_desc d = {
+        .flip = 0.5f, .scale = 0.1f, .shear = 0.1f, .rotate = 15, .shift = 2, .cutout = 8};
+    bench_keep(g, "y", vkd_augment(g, image(g, r), &d, "bench"));
+}

@@ -193,6 +193,14 @@ static void build_adamw(vkd_graph *g, const bench_row *r) {
          1, 1),                                                                                    \
         POOL(bench_build_global_average_backward, "global_average_backward",                       \
              "global average fwd+bwd", m, size, k, size, 1, 1, 2, 2)
+#define AUGMENT(build_, work_, text, m_, size_, k_)                                                \
+    {                                                                                              \
+        .name = text " " #m_ "x" #size_ "x" #size_ "x" #k_, .work = work_, .build = build_,        \
+        .m = m_, .k = k_, .size = size_, .bytes = 8.0 * (m_) * (size_) * (size_) * (k_),           \
+    }
+#define AUGMENTS(m, size, k)                                                                       \
+    AUGMENT(bench_build_crop, "augment_crop", "augment, crop and flip", m, size, k),               \
+        AUGMENT(bench_build_affine, "augment_affine", "augment, affine and cutout", m, size, k)
 #define LOSS(m, n) ROWS(build_kd, "kd_loss", "kd_kl forward+backward", m, n, 3)
 
 /* Multiply-adds of a dense layer of a step count twice; the student's three times that, for the
@@ -230,6 +238,8 @@ const bench_row bench_rows[] = {
     POOLS(128, 28, 16, 2, 2, 14),
     POOLS(128, 28, 16, 3, 2, 14),
     AVERAGES(128, 7, 64),
+    AUGMENTS(128, 28, 1),
+    AUGMENTS(128, 32, 3),
     ROWS(build_add, "add", "add", 1024, 1024, 3),
     ROWS(build_gelu, "gelu", "gelu", 1024, 1024, 2),
     ROWS(build_columns, "column_sum", "column sum", 4096, 512, 1),

@@ -9,6 +9,7 @@ function with the name that the row has as its `work`: it gets the row and retur
 
 import argparse
 import json
+import math
 import os
 import sys
 import time
@@ -189,6 +190,49 @@ def batch(row):
     indices = torch.zeros(row["m"], dtype=torch.long)
     mean, deviation = torch.rand(row["k"]), torch.rand(row["k"]) + 1
     return lambda: (data[indices] / 255 - mean) / deviation
+
+
+@work
+def augment_crop(row):
+    """Four pixels reflected on all sides, a window of its own for each image, half of them flipped."""
+    x = image(row, False)
+    batch, size = row["m"], row["size"]
+    channel = torch.arange(row["k"]).view(1, -1, 1, 1)
+    sample = torch.arange(batch).view(-1, 1, 1, 1)
+
+    def step():
+        places = torch.arange(size) + torch.randint(0, 9, (batch, 2, 1))
+        flip = torch.rand(batch, 1) < 0.5
+        columns = torch.where(flip, places[:, 1].flip(1), places[:, 1])
+        padded = F.pad(x, (4, 4, 4, 4), mode="reflect")
+        return padded[sample, channel, places[:, 0].view(batch, 1, -1, 1), columns.view(batch, 1, 1, -1)]
+
+    return step
+
+
+@work
+def augment_affine(row):
+    """An affine map for each image, and a square of zeros."""
+    x = image(row, False)
+    batch, size = row["m"], row["size"]
+    place = torch.arange(size)
+
+    def step():
+        angle = (torch.rand(batch) * 2 - 1) * (math.pi / 12)
+        scale = 1 / (1 + (torch.rand(batch) * 2 - 1) * 0.1)
+        shear = (torch.rand(batch) * 2 - 1) * 0.1
+        flip = 1 - 2 * (torch.rand(batch) < 0.5).float()
+        cos, sin = angle.cos() * scale, angle.sin() * scale
+        shift = (torch.rand(batch, 2) * 2 - 1) * (4 / size)
+        rows = [torch.stack([flip * (cos - shear * sin), flip * (sin + shear * cos), shift[:, 0]], 1)]
+        rows.append(torch.stack([-sin, cos, shift[:, 1]], 1))
+        grid = F.affine_grid(torch.stack(rows, 1), x.shape, align_corners=False)
+        middle = torch.randint(0, size, (batch, 2, 1))
+        inside = (place - middle + 4 >= 0) & (place - middle < 4)
+        hole = inside[:, 0].view(batch, 1, -1, 1) & inside[:, 1].view(batch, 1, 1, -1)
+        return F.grid_sample(x, grid, align_corners=False).masked_fill(hole, 0)
+
+    return step
 
 
 @work
