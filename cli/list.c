@@ -9,6 +9,7 @@
 #include "models/model.h"
 #include "ops/op.h"
 #include "train/optimiser.h"
+#include "train/recipe.h"
 #include "train/schedule.h"
 
 typedef struct list_options {
@@ -66,6 +67,27 @@ static item schedule_at(size_t i) {
     return (item){d->name, d->summary, NULL, d->formula, d->fields, d->field_count, NULL};
 }
 
+/* The keys of a recipe's own maps. */
+static const struct {
+    const char *name, *summary;
+    vkd__table (*table)(void);
+} maps[] = {
+    {"recipe", "a recipe itself", vkd__recipe_fields},
+    {"models.NAME", "a model, besides its architecture's", vkd__model_fields},
+    {"stages.NAME", "a stage", vkd__stage_fields},
+    {"stages.NAME.augment", "what is done to each image of a stage, drawn anew in every step",
+     vkd__augment_fields},
+    {"evaluation", "how models are evaluated", vkd__evaluation_fields},
+};
+
+static item map_at(size_t i) {
+    const vkd__table table = maps[i].table();
+    return (item){.name = maps[i].name,
+                  .summary = maps[i].summary,
+                  .fields = table.fields,
+                  .field_count = table.count};
+}
+
 static const char *range_text(const vkd__field *f, char *text, size_t size) {
     if (f->type == VKD__FIELD_ENUM) return f->words;
     if (f->type == VKD__FIELD_BOOL) return "true|false";
@@ -85,7 +107,7 @@ static void print_item(const item *it) {
     for (size_t i = 0; i < it->field_count; i++) {
         char range[64];
         const vkd__field *f = &it->fields[i];
-        printf("      %-16s %-12s %s (%s)\n", f->name, f->preset && *f->preset ? f->preset : "-",
+        printf("      %-21s %-12s %s (%s)\n", f->name, f->preset && *f->preset ? f->preset : "-",
                f->help, range_text(f, range, sizeof range));
     }
 }
@@ -116,6 +138,7 @@ static vkd_result run(vkd_ctx *ctx, int count, char **words) {
         {"datasets", vkd__dataset_count + 1, dataset_at},
         {"optimisers", vkd__optimiser_count, optimiser_at},
         {"schedules", vkd__schedule_count, schedule_at},
+        {"keys", VKD_COUNT(maps), map_at},
         {"recipes", 0, NULL}, /* files */
     };
     list_options o = {0};
@@ -145,19 +168,18 @@ static vkd_result run(vkd_ctx *ctx, int count, char **words) {
     const char *near = rest.count ? vkd__nearest(rest.v[0], names, VKD_COUNT(names)) : NULL;
     return vkd__fail(
         ctx, VKD_E_ARGUMENT,
-        "list what? losses, ops, models, datasets, optimisers, schedules or recipes%s%s%s",
+        "list what? losses, ops, models, datasets, optimisers, schedules, keys or recipes%s%s%s",
         near ? "; did you mean '" : "", near ? near : "", near ? "'" : "");
 }
 
 const cli_command cli_list = {
     .name = "list",
-    .arguments = "losses|ops|models|datasets|optimisers|schedules|recipes",
+    .arguments = "losses|ops|models|datasets|optimisers|schedules|keys|recipes",
     .summary = "what recipes may name, with formulas, sources and defaults",
     .help =
         "Lists what there is. For each: what it is, its formula and source, and its settings with\n"
-        "default, meaning and range. Recipes are the files of ./recipes, or else of the folder "
-        "that\n"
-        "was installed.",
+        "default, meaning and range. Keys are those of a recipe's own maps. Recipes are the files\n"
+        "of ./recipes, or else of the folder that was installed.",
     .run = run,
     .options = get_options,
     .quiet = true,

@@ -236,7 +236,9 @@ const cli_command cli_run = {
             "ends with the same bits as a run that was never stopped.\n"
             "\n"
             "Values are set by path, an item of a list by its name or index:\n"
-            "  vkdistill run recipes/hinton.yaml --set stages.distil.losses.kd_kl.tau=8",
+            "  vkdistill run recipes/hinton.yaml --set stages.distil.losses.kd_kl.tau=8\n"
+            "`vkdistill list keys` says what a recipe and its stages know, the other lists what "
+            "they name.",
     .run = run,
     .options = get_options,
 };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* A training step as one graph:
  *
- *   x = normalise(data.train[indices])
+ *   x = augment(normalise(data.train[indices])), the same for student and teacher
  *   student = model(x), teacher = frozen model(x) or cached logits[indices], or several combined
  *   loss = sum_i weight_i * loss_i(student, teacher, labels[indices]), logits or taps of both
  *   gradient of the student's group, guard, optimiser, moving average
@@ -31,6 +31,13 @@ static vkd_tensor images(vkd_graph *g, const vkd__session *s, const char *split,
     for (uint32_t i = 0; i < sample.axes && i + 1 < VKD_MAX_AXES; i++)
         shape.dim[i + 1] = sample.dim[i];
     return vkd_batch(g, vkd_state(g, split, VKD_U8, shape), indices, &s->batch);
+}
+
+/* By the stage's name, so that a control sees the images that its twin sees. */
+static vkd_tensor augmented(vkd_graph *g, const vkd__recipe_stage *stage, vkd_tensor x) {
+    char name[128];
+    snprintf(name, sizeof name, "augment.%s", stage->name);
+    return stage->augmented ? vkd_augment(g, x, &stage->augment, name) : x;
 }
 
 /* Returns the logits; the other taps are in io. */
@@ -90,7 +97,8 @@ static vkd_tensor targets_of(vkd_graph *g, const vkd__session *s, const vkd__pha
 static void build_sides(vkd_graph *g, const vkd__session *s, const vkd__phase *p, sides *out) {
     const uint32_t labelled = vkd__phase_labelled(p), pseudo = vkd__phase_pseudo(p);
     const vkd_tensor all = vkd_input(g, "indices", VKD_I32, VKD_SHAPE(labelled + pseudo));
-    const vkd_tensor x = images(g, s, "data.train", s->data->train.count, all);
+    const vkd_tensor x =
+        augmented(g, p->stage, images(g, s, "data.train", s->data->train.count, all));
     *out = (sides){0};
     const vkd_tensor student = forward(g, s, p->model, p->group, x, true, &out->student);
     out->io = (vkd__loss_io){.samples = s->data->train.count, .classes = s->data->classes};

@@ -138,6 +138,14 @@ static vkd_result set_length(vkd__session *s, vkd__phase *p) {
     return VKD_OK;
 }
 
+static vkd_result check_augment(vkd__session *s, const vkd__recipe_stage *stage) {
+    char sample[64];
+    if (!stage->augmented || s->data->sample.axes == 3) return VKD_OK;
+    return vkd__fail(s->ctx, VKD_E_RECIPE,
+                     "stage '%s' augments images (H, W, C), and samples of the data are %s",
+                     stage->name, vkd__sample_text(s->data->sample, sample, sizeof sample));
+}
+
 /* Whether the seeds may share a model: it teaches, and what it teaches with is its final state. */
 static bool shareable(const vkd_recipe *r, uint32_t model) {
     bool teaches = false;
@@ -179,7 +187,8 @@ static vkd_result add_phase(vkd__session *s, const vkd__recipe_stage *stage, boo
         p->average = vkd__arena_format(&s->arena, "%s_ema", p->group);
         if (!p->average) return VKD_E_MEMORY;
     }
-    vkd_result r = collect_terms(s, p);
+    vkd_result r = check_augment(s, stage);
+    if (!r) r = collect_terms(s, p);
     vkd__diagnose_init(p);
     if (!r) r = set_length(s, p);
     if (!r) r = vkd__cached_teacher_open(s, p);

@@ -86,6 +86,8 @@ typedef struct vkd__recipe_stage {
     uint32_t teacher_count;
     vkd__stage_options options;
     vkd__stage_data data;
+    vkd_augment_desc augment; /* of its images, for student and teacher alike */
+    bool augmented;           /* whether that changes anything */
     vkd__recipe_loss *losses;
     uint32_t loss_count;
     const vkd__optimiser_def *optimiser;
@@ -167,6 +169,7 @@ vkd__table vkd__model_fields(void);
 vkd__table vkd__stage_fields(void);
 vkd__table vkd__stage_data_fields(void);
 vkd__table vkd__label_fields(void);
+vkd__table vkd__augment_fields(void);
 vkd__table vkd__evaluation_fields(void);
 
 #endif

@@ -93,6 +93,11 @@ static void print_stage(vkd__text *t, const vkd_recipe *r, const vkd__recipe_sta
     const vkd__table fields = vkd__stage_fields();
     print_fields(t, "    ", fields.fields, fields.count, &s->options);
     print_stage_data(t, r, &s->data);
+    const vkd__table augment = vkd__augment_fields();
+    if (s->augmented) {
+        vkd__text_add(t, "    augment:\n");
+        print_fields(t, "      ", augment.fields, augment.count, &s->augment);
+    }
     if (s->loss_count) vkd__text_add(t, "    losses:\n");
     for (uint32_t i = 0; i < s->loss_count; i++) {
         const vkd__recipe_loss *l = &s->losses[i];

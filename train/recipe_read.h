@@ -59,6 +59,8 @@ vkd_result vkd__read_teachers(vkd__reader *r, const vkd__tree *map, vkd__recipe_
 /* The key `ensembles` of the evaluation. */
 vkd_result vkd__read_ensembles(vkd__reader *r, const vkd__tree *map);
 
+/* A stage's augment, after its options and teachers: these are live where images change. */
+vkd_result vkd__read_augment(vkd__reader *r, const vkd__tree *stage, vkd__recipe_stage *s);
 vkd_result vkd__read_stages(vkd__reader *r, const vkd__tree *root);
 vkd_result vkd__read_data(vkd__reader *r, const vkd__tree *root);
 vkd_result vkd__read_models(vkd__reader *r, const vkd__tree *root);

@@ -47,7 +47,7 @@ static const vkd__field stage_fields[] = {
      .words = "cached|live",
      .help =
          "cached: computed once for the whole split; live: in every step, as losses on features "
-         "need and then the default"},
+         "and augmented images need and then the default"},
     {.name = "combine",
      .type = VKD__FIELD_ENUM,
      .offset = offsetof(vkd__stage_options, combine),
@@ -280,8 +280,9 @@ static vkd_result check_control(vkd__reader *r, const vkd__tree *map, const vkd_
 }
 
 static vkd_result read_training(vkd__reader *r, const vkd__tree *map, vkd__recipe_stage *s) {
-    static const char *const keys[] = {"name",   "train",         "teacher",   "teachers", "data",
-                                       "losses", "teacher_cache", "optimiser", "schedule", NULL};
+    static const char *const keys[] = {"name",      "train",    "teacher", "teachers",
+                                       "data",      "augment",  "losses",  "teacher_cache",
+                                       "optimiser", "schedule", NULL};
     const char *train = NULL;
     vkd_result result = vkd__read_word(r, map, "a stage", "train", NULL, &train);
     if (!result) result = vkd__read_word(r, map, "a stage", "name", train, &s->name);
@@ -295,6 +296,7 @@ static vkd_result read_training(vkd__reader *r, const vkd__tree *map, vkd__recip
     if (!result) result = vkd__read_model_name(r, map, "train", train, &s->model);
     if (!result) result = vkd__read_teachers(r, map, s);
     if (!result) result = vkd__read_stage_data(r, map, s);
+    if (!result) result = vkd__read_augment(r, map, s);
     if (!result) result = read_losses(r, map, s);
     if (!result) result = choose_logits(r, map, s);
     if (!result) result = read_optimiser(r, map, s);

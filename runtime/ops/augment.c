@@ -4,8 +4,8 @@
  *   y[n,i,j,c] = gain x(n, at_y, at_x, c) + offset, or 0 inside the square that is cut out
  *   at_y = (y_first + yy i + yx j) / 2^16, at_x = (x_first + xy i + xx j) / 2^16
  *
- * where x at a place between pixels is interpolated linearly from the four around it; outside the image
- * there are zeros, or its reflections about the centres of its edge pixels, over and over. */
+ * where x at a place between pixels is interpolated linearly from the four around it; outside the
+ * image there are zeros, or its reflections about the centres of its edge pixels, over and over. */
 #include <math.h>
 
 #include "ops/augment.h"
@@ -52,9 +52,9 @@ static bool check_all(vkd_graph *g, vkd_tensor x, const vkd_augment_desc *d) {
         return vkd__graph_fail(g, NULL, VKD_E_SHAPE,
                                "augment('%s'): images of %u x %u pixels, more than %u to a side",
                                t->name, t->shape.dim[1], t->shape.dim[2], VKD__AUGMENT_SIDE);
-    return check(g, "crop", d->crop, VKD__AUGMENT_SIDE - 1) && check(g, "flip", (double)d->flip, 1) &&
-           check(g, "scale", (double)d->scale, 0.5) && check(g, "shear", (double)d->shear, 1) &&
-           check(g, "rotate", (double)d->rotate, 180) &&
+    return check(g, "crop", d->crop, VKD__AUGMENT_SIDE - 1) &&
+           check(g, "flip", (double)d->flip, 1) && check(g, "scale", (double)d->scale, 0.5) &&
+           check(g, "shear", (double)d->shear, 1) && check(g, "rotate", (double)d->rotate, 180) &&
            check(g, "shift", (double)d->shift, VKD__AUGMENT_SIDE / 2) &&
            check(g, "randaugment_ops", d->randaugment_ops, VKD_AUGMENT_OPS) &&
            check(g, "randaugment_magnitude", d->randaugment_magnitude, 30) &&
@@ -63,8 +63,7 @@ static bool check_all(vkd_graph *g, vkd_tensor x, const vkd_augment_desc *d) {
            check(g, "cutout", d->cutout, 2 * VKD__AUGMENT_SIDE);
 }
 
-vkd_tensor vkd_augment(vkd_graph *g, vkd_tensor x, const vkd_augment_desc *desc,
-                       const char *name) {
+vkd_tensor vkd_augment(vkd_graph *g, vkd_tensor x, const vkd_augment_desc *desc, const char *name) {
     if (g->status || !x.id) return vkd__emit1(g, &vkd_op_augment, x, NULL, 0);
     if (!check_all(g, x, desc)) return (vkd_tensor){0};
     const bool any = desc->crop || desc->flip > 0 || desc->scale > 0 || desc->shear > 0 ||
@@ -96,7 +95,7 @@ static bool lower_window(vkd__lower *l, const vkd__node *n, uint64_t first, uint
     vkd__row_bind(launch, n->in[0], VKD__READ, first, images, image);
     vkd__row_bind(launch, n->in[1], VKD__READ, first, images, VKD_AUGMENT_NUMBERS);
     vkd__row_bind(launch, n->out[0], VKD__WRITE, first, images, image);
-    const uint32_t spec[] = {image % 4 == 0, x.dim[1],  x.dim[2], x.dim[3],
+    const uint32_t spec[] = {image % 4 == 0, x.dim[1],   x.dim[2],  x.dim[3],
                              p->between,     p->reflect, p->colour, p->cut};
     for (uint32_t i = 0; i < VKD_COUNT(spec); i++)
         vkd__spec(launch, 10 + i, spec[i]);
@@ -182,8 +181,8 @@ static void reference(const vkd__ref *r) {
     const vkd_shape s = r->in[0].tensor->shape;
     const uint64_t image = vkd_shape_count(s) / s.dim[0];
     for (uint32_t n = 0; n < s.dim[0]; n++)
-        apply(r->in[0].v + n * image, r->in[1].v + (uint64_t)n * VKD_AUGMENT_NUMBERS, s,
-              p->reflect, r->out[0].v + n * image);
+        apply(r->in[0].v + n * image, r->in[1].v + (uint64_t)n * VKD_AUGMENT_NUMBERS, s, p->reflect,
+              r->out[0].v + n * image);
 }
 
 /* ---- Cases ---- */

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Augmentation is two ops: augment_draw draws twelve numbers for each image, augment applies them. */
+/* Augmentation is two ops: augment_draw draws twelve numbers for each image, augment applies them.
+ */
 #ifndef VKD_AUGMENT_H
 #define VKD_AUGMENT_H
 

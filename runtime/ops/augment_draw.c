@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /* augment_draw: for each image of a batch what augment.c does to it, in integers alone, so that it
- * is the same on every device. Words come from Philox at counter (8 image + block, step), key (seed,
- * stream of name); each has a place of its own, so that an option turned on leaves the numbers of
- * the others as they are. A word w gives a number from -most to most as floor(w (2 most + 1) / 2^32) -
- * most.
+ * is the same on every device. Words come from Philox at counter (8 image + block, step), key
+ * (seed, stream of name); each has a place of its own, so that an option turned on leaves the
+ * numbers of the others as they are. A word w gives a number from -most to most as floor(w (2 most
+ * + 1) / 2^32) - most.
  *
- * Parts of 2^16 are meant by "fixed". The map from the result's pixels p, from the middle, to the image's
- * is m p + t. An operation that is done later is undone first: p there is what its inverse makes of
- * p here, so m and t become m a and t + m b for an inverse a p + b. In (y, x):
+ * Parts of 2^16 are meant by "fixed". The map from the result's pixels p, from the middle, to the
+ * image's is m p + t. An operation that is done later is undone first: p there is what its inverse
+ * makes of p here, so m and t become m a and t + m b for an inverse a p + b. In (y, x):
  *
  *   move by d       a = 1, b = -d
  *   flip            a = diag(1, -1)
@@ -21,7 +21,7 @@
 #include "base/philox.h"
 #include "ops/augment.h"
 
-#define ONE 65536        /* fixed */
+#define ONE 65536           /* fixed */
 #define HALF_TURN 843314857 /* pi in parts of 2^28 */
 
 /* ---- The description in integers ---- */
@@ -75,7 +75,8 @@ static int32_t between(uint32_t word, uint32_t most) {
     return (int32_t)below(word, 2 * most + 1) - (int32_t)most;
 }
 
-/* A right shift of a negative number is one of its complement, whatever the compiler makes of it. */
+/* A right shift of a negative number is one of its complement, whatever the compiler makes of it.
+ */
 static int64_t shifted(int64_t v, int by) {
     return v < 0 ? ~(~v >> by) : v >> by;
 }
@@ -202,7 +203,8 @@ void vkd__augment_drawn(const struct vkd_augment_draw_params *p, uint32_t step, 
     move(&d, between(w[0], p->crop) * ONE, between(w[1], p->crop) * ONE);
     if (w[2] >> 8 < p->flip) follow(&d, ONE, 0, 0, -ONE);
     /* 2^32 / s: 2^16 over a fixed number, fixed. */
-    const int32_t inverse = (int32_t)(((uint64_t)1 << 32) / (uint32_t)(ONE + between(w[4], p->scale)));
+    const int32_t inverse =
+        (int32_t)(((uint64_t)1 << 32) / (uint32_t)(ONE + between(w[4], p->scale)));
     follow(&d, inverse, 0, 0, inverse);
     follow(&d, ONE, 0, -between(w[5], p->shear), ONE);
     rotate(&d, between(w[6], p->angle));
@@ -274,8 +276,8 @@ static void build_case(vkd__case *c) {
     };
     c->what = cases[c->index].what;
     const uint32_t *size = cases[c->index].image;
-    struct vkd_augment_draw_params p = vkd__augment_most(
-        &cases[c->index].d, VKD_SHAPE(size[0], size[1], size[2], 1));
+    struct vkd_augment_draw_params p =
+        vkd__augment_most(&cases[c->index].d, VKD_SHAPE(size[0], size[1], size[2], 1));
     p.seed = 0x80000001u + c->index;
     p.stream = vkd__philox_stream("case");
     vkd__case_output(c, vkd__augment_draw(c->g, &p));

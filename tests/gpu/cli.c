@@ -224,7 +224,7 @@ static void a_machine_without_a_driver_is_told_what_to_install(void **state) {
 
 static void what_is_asked_for_as_json_is_json(void **state) {
     static const char *const lists[] = {"losses",     "ops",       "models", "datasets",
-                                        "optimisers", "schedules", "recipes"};
+                                        "optimisers", "schedules", "keys",   "recipes"};
     for (size_t i = 0; i < VKD_COUNT(lists); i++) {
         char arguments[64];
         snprintf(arguments, sizeof arguments, "list %s --json", lists[i]);
