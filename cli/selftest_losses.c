@@ -237,8 +237,9 @@ static vkd_result check_case(selftest *t, const vkd__loss_def *def, void *config
     char what[48];
     snprintf(what, sizeof what, "case %zu", index);
     d->problem = (cli_loss_problem){.def = def, .config = config};
-    d->problem.shapes =
-        (vkd__loss_shapes){.N = c->student[0].dim[0], .V = 10, .pair_count = c->pair_count};
+    d->problem.shapes = (vkd__loss_shapes){.N = c->student[0].dim[0],
+                                           .V = c->pair_count ? 10 : c->student[0].dim[1],
+                                           .pair_count = c->pair_count};
     memcpy(d->problem.shapes.student, c->student, sizeof c->student);
     memcpy(d->problem.shapes.teacher, c->teacher, sizeof c->teacher);
     const vkd_result r = check_problem(t, profile, d, what, composed, o);
@@ -255,11 +256,11 @@ static vkd_result check_loss(selftest *t, const vkd__loss_def *def, const vkd_pr
     void *config = vkd__alloc(t->ctx, 1, def->config_size + 1);
     if (!config) return VKD_E_MEMORY;
     vkd__fields_init(def->fields, def->field_count, config);
-    const bool logits = !(def->needs & VKD__LOSS_TAPS);
+    const bool usual = !def->case_count;
     vkd_result r = VKD_OK;
-    for (size_t i = 0; logits && i < VKD_COUNT(sizes) && !r && !vkd__stop_asked(); i++)
+    for (size_t i = 0; usual && i < VKD_COUNT(sizes) && !r && !vkd__stop_asked(); i++)
         r = check_size(t, def, config, profile, sizes[i], composed, &o);
-    for (size_t i = 0; logits && i < VKD_COUNT(fused_sizes) && !composed && !r; i++)
+    for (size_t i = 0; usual && i < VKD_COUNT(fused_sizes) && !composed && !r; i++)
         if (!vkd__stop_asked()) r = check_size(t, def, config, profile, fused_sizes[i], false, &o);
     for (size_t i = 0; i < def->case_count && !r && !vkd__stop_asked(); i++)
         r = check_case(t, def, config, profile, i, composed, &o);

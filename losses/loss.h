@@ -82,8 +82,9 @@ typedef struct vkd__loss_ref {
 /* The adapter of that name, which must be there. */
 const vkd__loss_ref_adapter *vkd__loss_ref_find(const vkd__loss_ref *r, const char *name);
 
-/* A configuration and shapes, N first, that a loss on features takes: what the standard tests and
- * `selftest` run. */
+/* A configuration and shapes, N first: what the standard tests and `selftest` run for a loss on
+ * features. A loss on logits, with student[0] = (N, V) and no pairs, has cases where the usual
+ * sizes (one row, two classes) leave it nothing to compare. */
 #define VKD__CASE_PAIRS 3
 typedef struct vkd__loss_case {
     const char *set[4][2]; /* keys and values of the configuration; NULL ends */
@@ -122,7 +123,7 @@ typedef struct vkd__loss_def {
     /* Losses on features: why the two cannot be compared, or NULL where they can. Shapes have N
      * first. The words follow "cannot compare A (...) with B (...): ". NULL: any two can. */
     const char *(*misfit)(vkd_shape student, vkd_shape teacher, const void *config);
-    const vkd__loss_case *cases; /* losses on features */
+    const vkd__loss_case *cases;
     size_t case_count;
 } vkd__loss_def;
 
@@ -144,6 +145,20 @@ vkd_result vkd__loss_check_pair(vkd_ctx *ctx, const vkd__loss_def *def, const vo
 
 /* Rows (N, D) of features of any shape: all of a sample in one row. */
 vkd_tensor vkd__loss_rows(vkd_graph *g, vkd_tensor features);
+
+/* Height and width that two features have in common: the smaller of each; 1 and 1 for rows. */
+typedef struct vkd__loss_size {
+    uint32_t H, W;
+} vkd__loss_size;
+vkd__loss_size vkd__loss_smaller(vkd_shape a, vkd_shape b);
+/* Averages maps down to that size (adaptive average pooling); leaves the others as they are. */
+void vkd__loss_same_size(vkd_graph *g, vkd_tensor *a, vkd_tensor *b);
+/* For references: one element of a sample's features at that size, place = y * W + x; and its
+ * gradient d on the way back. */
+double vkd__loss_pooled(const double *features, vkd_shape shape, vkd__loss_size to, uint32_t place,
+                        uint32_t channel);
+void vkd__loss_pooled_back(double d, vkd_shape shape, vkd__loss_size to, uint32_t place,
+                           uint32_t channel, double *dfeatures);
 
 /* ---- A loss by itself: for the command `loss`, selftest and the tests ---- */
 

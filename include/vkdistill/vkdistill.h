@@ -382,6 +382,8 @@ VKD_API vkd_tensor vkd_div(vkd_graph *g, vkd_tensor a, vkd_tensor b);
 VKD_API vkd_tensor vkd_sum(vkd_graph *g, vkd_tensor x, uint32_t axes, bool keep);
 VKD_API vkd_tensor vkd_mean(vkd_graph *g, vkd_tensor x, uint32_t axes, bool keep);
 VKD_API vkd_tensor vkd_max(vkd_graph *g, vkd_tensor x, uint32_t axes, bool keep);
+/* The sum of the squares of the last axis, which goes: (..., D) to (...). */
+VKD_API vkd_tensor vkd_sum_squares(vkd_graph *g, vkd_tensor x);
 
 /* Over the last axis; -inf gives probability 0. */
 VKD_API vkd_tensor vkd_softmax(vkd_graph *g, vkd_tensor x);
@@ -550,6 +552,13 @@ VKD_API vkd_tensor vkd_kd_topk(vkd_graph *g, vkd_tensor student, vkd_tensor teac
  * 0..V-1 makes its row 0. Zhao et al., arXiv:2203.08679, eq. 7. */
 VKD_API vkd_tensor vkd_dkd(vkd_graph *g, vkd_tensor student, vkd_tensor teacher, vkd_tensor labels,
                            vkd_tensor tau, float alpha, float beta);
+
+/* How far apart the directions of rows are. Rows (N, V) of any numbers, u = s / |s|, w = t / |t|;
+ * without root the mean over rows and elements of (u - w)^2, with it the mean over rows of
+ * sqrt(|u - w|^2 + 1e-12). Lengths under 1e-12 count as that. Attention transfer (Zagoruyko &
+ * Komodakis, arXiv:1612.03928, eq. 2) and similarity-preserving distillation (Tung & Mori,
+ * arXiv:1907.09682, eq. 4) end in it. */
+VKD_API vkd_tensor vkd_unit_gap(vkd_graph *g, vkd_tensor student, vkd_tensor teacher, bool root);
 
 /* ---- Optimisers. They update a whole group in one launch ------------------------------------- */
 

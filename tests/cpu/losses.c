@@ -26,10 +26,15 @@ static bool on_logits(const vkd__loss_def *def) {
     return !(def->needs & VKD__LOSS_TAPS);
 }
 
+/* Losses with cases of their own are not tried at others. */
+static bool at_usual_sizes(const vkd__loss_def *def) {
+    return on_logits(def) && !def->case_count;
+}
+
 static void check_differences(loss_problem *p) {
     double *dx = numbers(p->count), *scratch = numbers(p->count);
     loss_problem_reference(p, dx);
-    for (size_t i = 0; i < p->count; i++) {
+    for (size_t i = 0; i < p->count; i += 1 + p->count / 500) {
         const double at = p->x[i], step = 1e-5;
         p->x[i] = at + step;
         const double up = loss_problem_reference(p, scratch);
@@ -53,7 +58,7 @@ static void every_reference_agrees_with_central_differences(void **state) {
             check_differences(&p);
             loss_problem_term(&p);
         }
-        if (!on_logits(d)) continue;
+        if (!at_usual_sizes(d)) continue;
         loss_problem_init(&p, d->name, 3, 7, 3);
         p.labels[1] = -1;
         check_differences(&p);
@@ -203,7 +208,7 @@ static void composed_and_fused_agree_with_the_reference(void **state) {
             check_forms(&p, true);
             loss_problem_term(&p);
         }
-        for (size_t i = 0; on_logits(d) && i < VKD_COUNT(sizes); i++) {
+        for (size_t i = 0; at_usual_sizes(d) && i < VKD_COUNT(sizes); i++) {
             loss_problem_init(&p, d->name, sizes[i][0], sizes[i][1], 4);
             if (sizes[i][0] > 2) p.labels[1] = -1;
             check_forms(&p, true);
@@ -235,7 +240,7 @@ static void every_fused_op_agrees_with_central_differences(void **state) {
     (void)state;
     vkd_ctx *ctx = test_ctx();
     for (size_t l = 0; l < vkd__loss_count; l++) {
-        if (!vkd__losses[l]->fused) continue;
+        if (!vkd__losses[l]->fused || !on_logits(vkd__losses[l])) continue;
         const vkd_op_def *op = vkd__op_find(vkd__losses[l]->name);
         assert_non_null(op);
         for (uint32_t i = 0; i < op->case_count; i++)
@@ -264,10 +269,17 @@ static void no_divergence_is_negative_and_gradients_sum_to_zero(void **state) {
     }
 }
 
+/* Their least value lies at the labels, at probabilities that have changed places, or, for
+ * correlations whose divisors have 1e-8 added, near the teacher (see loss_properties.c). */
+static bool ends_elsewhere(const char *name) {
+    return !strcmp(name, "cwtm") || !strcmp(name, "dkpp") || !strcmp(name, "dist");
+}
+
 static void a_student_equal_up_to_a_constant_has_nothing_to_learn(void **state) {
     (void)state;
     for (size_t l = 0; l < vkd__loss_count; l++) {
         if (!(vkd__losses[l]->needs & VKD__LOSS_TEACHER)) continue;
+        if (ends_elsewhere(vkd__losses[l]->name)) continue;
         loss_problem p;
         loss_problem_init(&p, vkd__losses[l]->name, 2, 9, 5);
         const double shift = strcmp(p.def->name, "kd_mse") == 0 ? 0 : 1.25;

@@ -10,21 +10,22 @@
 /* A recipe whose second stage has these losses and, unless NULL, this as another key. */
 static vkd_result parse(vkd_ctx *ctx, const char *losses, const char *key, vkd_recipe **out) {
     char text[1500];
-    snprintf(text, sizeof text,
-             "name: taps\n"
-             "data: {format: idx}\n"
-             "models: {teacher: {arch: mlp, hidden: [8, 6]}, student: {arch: mlp, hidden: [5, 3]}}\n"
-             "stages:\n"
-             "  - {train: teacher, losses: [{loss: ce}], optimiser: {name: sgd}, epochs: 1, batch: 4}\n"
-             "  - name: distil\n"
-             "    train: student\n"
-             "    teacher: teacher\n"
-             "    optimiser: {name: sgd}\n"
-             "    epochs: 1\n"
-             "    batch: 4\n"
-             "    losses: %s\n"
-             "%s\n",
-             losses, key ? key : "");
+    snprintf(
+        text, sizeof text,
+        "name: taps\n"
+        "data: {format: idx}\n"
+        "models: {teacher: {arch: mlp, hidden: [8, 6]}, student: {arch: mlp, hidden: [5, 3]}}\n"
+        "stages:\n"
+        "  - {train: teacher, losses: [{loss: ce}], optimiser: {name: sgd}, epochs: 1, batch: 4}\n"
+        "  - name: distil\n"
+        "    train: student\n"
+        "    teacher: teacher\n"
+        "    optimiser: {name: sgd}\n"
+        "    epochs: 1\n"
+        "    batch: 4\n"
+        "    losses: %s\n"
+        "%s\n",
+        losses, key ? key : "");
     return vkd_recipe_parse(ctx, "r.yaml", text, strlen(text), NULL, 0, out);
 }
 
@@ -143,7 +144,8 @@ static void adapters_are_parameters_of_the_students_group(void **state) {
     vkd_ctx *ctx = test_ctx();
     vkd_recipe *recipe = NULL;
     vkd__session *s = NULL;
-    if (sketch(ctx, "[{loss: ce}, {loss: hint, weight: 100, taps: [fc0, {student: fc1, teacher: fc0}]}]",
+    if (sketch(ctx,
+               "[{loss: ce}, {loss: hint, weight: 100, taps: [fc0, {student: fc1, teacher: fc0}]}]",
                "    control: true", &recipe, &s))
         fail_msg("%s", vkd_ctx_error(ctx));
     vkd_store_info info;

@@ -218,13 +218,13 @@ static vkd_result walk_losses(walk *w) {
     vkd_result r = VKD_OK;
     for (size_t l = 0; l < vkd__loss_count; l++) {
         const vkd__loss_def *d = vkd__losses[l];
-        for (size_t i = 0; !(d->needs & VKD__LOSS_TAPS) && i < VKD_COUNT(sizes) && !r; i++)
+        for (size_t i = 0; !d->case_count && i < VKD_COUNT(sizes) && !r; i++)
             r = walk_form(w, (loss_form){.def = d, .shapes = {.N = sizes[i][0], .V = sizes[i][1]}});
         for (size_t i = 0; i < d->case_count && !r; i++) {
             const vkd__loss_case *c = &d->cases[i];
             loss_form f = {.def = d, .example = c};
             f.shapes.N = c->student[0].dim[0];
-            f.shapes.V = 10;
+            f.shapes.V = c->pair_count ? 10 : c->student[0].dim[1];
             f.shapes.pair_count = c->pair_count;
             memcpy(f.shapes.student, c->student, sizeof c->student);
             memcpy(f.shapes.teacher, c->teacher, sizeof c->teacher);

@@ -15,6 +15,11 @@ torch.set_default_dtype(torch.float64)
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
+def f32(x):
+    """The number that a float field holds."""
+    return torch.tensor(x, dtype=torch.float32).double().item() if isinstance(x, float) else x
+
+
 def wave(shape, seed, size):
     """Numbers exact in f32."""
     count = math.prod(shape)
@@ -65,6 +70,94 @@ class Hint:
         return total
 
 
+def no_adapters(student, teacher, **_):
+    return []
+
+
+class Attention:
+    """Attention transfer; `code` is what the authors' program does with mean over channels."""
+
+    adapters = staticmethod(no_adapters)
+
+    @staticmethod
+    def value(student, teacher, adapters, mode="code"):
+        total = 0
+        for s, t in zip(student, teacher):
+            s, t = nchw(s), nchw(t)
+            size = [min(s.shape[i], t.shape[i]) for i in (2, 3)]
+            u, w = (
+                F.normalize(F.adaptive_avg_pool2d(x, size).square().mean(1).flatten(1)) for x in (s, t)
+            )
+            if mode == "code":
+                total = total + (u - w).square().mean()
+            else:
+                total = total + ((u - w).square().sum(1) + f32(1e-12)).sqrt().mean()
+        return total
+
+
+class Similarity:
+    """Similarity-preserving: rows of the Gram matrix, normalised."""
+
+    adapters = staticmethod(no_adapters)
+
+    @staticmethod
+    def value(student, teacher, adapters):
+        total = 0
+        for s, t in zip(student, teacher):
+            gram = [F.normalize(x.flatten(1) @ x.flatten(1).T) for x in (s, t)]
+            total = total + (gram[0] - gram[1]).square().sum() / s.shape[0] ** 2
+        return total
+
+
+class Neighbours:
+    """Probabilistic knowledge transfer."""
+
+    adapters = staticmethod(no_adapters)
+
+    @staticmethod
+    def value(student, teacher, adapters):
+        total, eps = 0, f32(1e-7)
+        for pair in zip(student, teacher):
+            shares = []
+            for x in pair:
+                x = x.flatten(1)
+                x = x / (x.square().sum(1, keepdim=True).sqrt() + eps)
+                c = (x @ x.T + 1) / 2
+                shares.append(c / c.sum(1, keepdim=True))
+            q, p = shares
+            total = total + (p * torch.log((p + eps) / (q + eps))).mean()
+        return total
+
+
+class Variational:
+    """Variational information: 1x1 convolutions for the mean, a softplus for the variance."""
+
+    @staticmethod
+    def adapters(student, teacher, **_):
+        shapes = []
+        for s, t in zip(student, teacher):
+            shapes += [(t[-1],), (t[-1], s[-1]), (t[-1], t[-1]), (t[-1], t[-1])]
+        return shapes
+
+    @staticmethod
+    def value(student, teacher, adapters, variance=5.0):
+        total, rest = 0, list(adapters)
+        for s, t in zip(student, teacher):
+            log_scale, *weights = rest[:4]
+            rest = rest[4:]
+            if s.dim() == 2:
+                s, t = s[:, None, None], t[:, None, None]
+            size = [min(s.shape[i], t.shape[i]) for i in (1, 2)]
+            mean = F.adaptive_avg_pool2d(nchw(s), size)
+            t = F.adaptive_avg_pool2d(nchw(t), size)
+            for k, w in enumerate(weights):
+                mean = F.conv2d(mean, w[:, :, None, None])
+                mean = F.relu(mean) if k < 2 else mean
+            var = (F.softplus(log_scale) + f32(1e-5))[None, :, None, None]
+            total = total + 0.5 * ((mean - t).square() / var + var.log()).mean()
+        return total
+
+
 def features(*pairs):
     return [p[0] for p in pairs], [p[1] for p in pairs]
 
@@ -72,6 +165,8 @@ def features(*pairs):
 ROWS = features(((3, 5), (3, 8)))
 SHRINK = features(((2, 5, 6, 3), (2, 3, 6, 4)), ((2, 4, 4, 2), (2, 4, 4, 5)))
 GROW = features(((2, 2, 3, 4), (2, 4, 3, 2)))
+MAPS = features(((3, 4, 3, 2), (3, 4, 3, 5)), ((3, 5, 2, 3), (3, 3, 4, 4)))
+BATCH = features(((5, 3), (5, 6)), ((5, 2, 2, 2), (5, 3, 1, 2)))
 EQUAL = features(((1, 4), (1, 4)), ((1, 2, 2, 3), (1, 2, 2, 3)))
 
 CALLS = [
@@ -80,6 +175,12 @@ CALLS = [
     ("hint", Hint, SHRINK, {}),
     ("hint", Hint, GROW, {"reduction": "mean"}),
     ("hint", Hint, EQUAL, {"regressor": "none"}),
+    ("at", Attention, MAPS, {}),
+    ("at", Attention, MAPS, {"mode": "paper"}),
+    ("similarity", Similarity, BATCH, {}),
+    ("pkt", Neighbours, BATCH, {}),
+    ("vid", Variational, MAPS, {}),
+    ("vid", Variational, ROWS, {"variance": 0.5}),
 ]
 
 
@@ -104,11 +205,6 @@ def shape_text(shape):
 
 def text_of(value):
     return str(value).lower() if isinstance(value, bool) else "%s" % value
-
-
-def f32(x):
-    """The number that a float field holds."""
-    return torch.tensor(x, dtype=torch.float32).double().item() if isinstance(x, float) else x
 
 
 def main():

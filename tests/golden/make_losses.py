@@ -92,6 +92,22 @@ def dkd(s, t, y, tau, alpha, beta):
     return tau * tau * (alpha * tckd + beta * nckd)
 
 
+def dist(s, t, y, tau, beta, gamma):
+    q, p = F.softmax(s / tau, 1), F.softmax(t / tau, 1)
+
+    def pearson(a, b):
+        a, b = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
+        return (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1) + f32(1e-8))
+
+    inter, intra = 1 - pearson(q, p).mean(), 1 - pearson(q.T, p.T).mean()
+    return tau * tau * (beta * inter + gamma * intra)
+
+
+def cwtm(s, t, y, tau):
+    sure = F.softmax(t / tau, 1).max(1).values
+    return (sure / sure.sum() * F.cross_entropy(s, y, reduction="none")).sum()
+
+
 def f32(x):
     """The number that a float field holds."""
     return torch.tensor(x, dtype=torch.float32).double().item()
@@ -108,6 +124,9 @@ CALLS += [
 CALLS += [(kd_topk, {"tau": 4.0, "k": k}) for k in (1, 3, 7)]
 CALLS += [(kd_topk, {"tau": 1.0, "k": 2, "t_squared": False})]
 CALLS += [(dkd, {"tau": 4.0, "alpha": 1.0, "beta": 8.0}), (dkd, {"tau": 1.5, "alpha": 2.0, "beta": 0.5})]
+
+CALLS += [(dist, {"tau": tau, "beta": 2.0, "gamma": 0.5}) for tau in (1.0, 4.0)]
+CALLS += [(cwtm, {"tau": tau}) for tau in (1.0, 3.0)]
 
 
 def numbers(values):

@@ -98,7 +98,7 @@ void loss_problem_init(loss_problem *p, const char *loss, uint32_t N, uint32_t V
 
 void loss_problem_init_case(loss_problem *p, const vkd__loss_def *def, const vkd__loss_case *c,
                             double size) {
-    start(p, def, c->student[0].dim[0], 10);
+    start(p, def, c->student[0].dim[0], c->pair_count ? 10 : c->student[0].dim[1]);
     for (size_t i = 0; i < VKD_COUNT(c->set) && c->set[i][0]; i++)
         loss_problem_set(p, c->set[i][0], c->set[i][1]);
     p->shapes.pair_count = c->pair_count;
