@@ -46,6 +46,11 @@ void bench_build_global_average_backward(vkd_graph *g, const bench_row *row);
 void bench_build_crop(vkd_graph *g, const bench_row *row);
 void bench_build_affine(vkd_graph *g, const bench_row *row);
 
+/* Losses on features with their gradient: m maps of size x size, k channels of the student, n of
+ * the teacher. (bench_features.c) */
+void bench_build_at(vkd_graph *g, const bench_row *row);
+void bench_build_similarity(vkd_graph *g, const bench_row *row);
+
 /* The row's graph over a store of its own. Errors: those of graphs. */
 vkd_result bench_graph(vkd_ctx *ctx, const bench_row *row, vkd_store **store, vkd_graph **graph);
 

@@ -201,6 +201,13 @@ static void build_adamw(vkd_graph *g, const bench_row *r) {
 #define AUGMENTS(m, size, k)                                                                       \
     AUGMENT(bench_build_crop, "augment_crop", "augment, crop and flip", m, size, k),               \
         AUGMENT(bench_build_affine, "augment_affine", "augment, affine and cutout", m, size, k)
+/* The student's maps twice and the teacher's once; the gradient. */
+#define FEATURES(build_, work_, text, m_, size_, k_, n_)                                           \
+    {                                                                                              \
+        .name = text " " #m_ "x" #size_ "x" #size_ "x" #k_ " by " #n_, .work = work_,              \
+        .build = build_, .m = m_, .n = n_, .k = k_, .size = size_,                                 \
+        .bytes = 4.0 * (m_) * (size_) * (size_) * (3.0 * (k_) + (n_)),                             \
+    }
 #define LOSS(m, n) ROWS(build_kd, "kd_loss", "kd_kl forward+backward", m, n, 3)
 
 /* Multiply-adds of a dense layer of a step count twice; the student's three times that, for the
@@ -252,6 +259,8 @@ const bench_row bench_rows[] = {
          4),
     BATCH(1024, 28, 1),
     BATCH(512, 32, 3),
+    FEATURES(bench_build_at, "attention", "at fwd+bwd", 64, 14, 16, 32),
+    FEATURES(bench_build_similarity, "similarity", "similarity fwd+bwd", 64, 7, 32, 64),
     LOSS(128, 10),
     LOSS(2048, 4096),
     LOSS(512, 50257),

@@ -52,8 +52,7 @@ static vkd_tensor build(vkd_graph *g, const vkd__loss_io *io, const void *cfg) {
     for (uint32_t i = 0; i < io->pair_count; i++) {
         vkd_tensor s = io->pairs[i].student, t = io->pairs[i].teacher;
         vkd__loss_same_size(g, &s, &t);
-        const vkd_tensor gap =
-            vkd_square(g, vkd_sub(g, attention(g, s), attention(g, t)));
+        const vkd_tensor gap = vkd_square(g, vkd_sub(g, attention(g, s), attention(g, t)));
         vkd_tensor one;
         if (paper) {
             const vkd_tensor rows = vkd_sum(g, gap, 1u << 1, false);
@@ -80,9 +79,8 @@ static vkd_tensor fused(vkd_graph *g, const vkd__loss_io *io, const void *cfg) {
         vkd_tensor s = io->pairs[i].student, t = io->pairs[i].teacher;
         vkd__loss_same_size(g, &s, &t);
         if (!has_kernel(g, s)) return build(g, io, cfg);
-        const vkd_tensor one =
-            vkd_unit_gap(g, vkd__loss_rows(g, vkd_sum_squares(g, s)),
-                         vkd__loss_rows(g, vkd_sum_squares(g, t)), paper);
+        const vkd_tensor one = vkd_unit_gap(g, vkd__loss_rows(g, vkd_sum_squares(g, s)),
+                                            vkd__loss_rows(g, vkd_sum_squares(g, t)), paper);
         loss = i ? vkd_add(g, loss, one) : one;
     }
     return loss;
@@ -159,8 +157,9 @@ const vkd__loss_def vkd_loss_at = {
     .name = "at",
     .summary = "attention transfer: features strong in the same places",
     .paper = "Zagoruyko & Komodakis, arXiv:1612.03928",
-    .formula = "mean over samples and places of (u_s - u_t)^2 (or mean over samples of |u_s - u_t|), "
-               "u = q/|q|, q = sum_c F_c^2; sum over taps",
+    .formula =
+        "mean over samples and places of (u_s - u_t)^2 (or mean over samples of |u_s - u_t|), "
+        "u = q/|q|, q = sum_c F_c^2; sum over taps",
     .needs = VKD__LOSS_TAPS,
     .config_size = sizeof(config),
     .fields = fields,

@@ -9,8 +9,8 @@
  *   dr/da = b'/w - (a' . b') |b'| a' / (|a'| w^2), less its mean,  w = |a'| |b'| + 1e-8
  *   ds_v = q_v (dq_v - sum_u q_u dq_u) / tau
  *
- * Huang et al., arXiv:2205.10536 (DIST), eq. 6 to 9; tau^2 is their code's. With two classes, or two
- * samples in a batch, any two vectors are correlated by 1 or -1 and nothing is to be learnt. */
+ * Huang et al., arXiv:2205.10536 (DIST), eq. 6 to 9; tau^2 is their code's. With two classes, or
+ * two samples in a batch, any two vectors are correlated by 1 or -1 and nothing is to be learnt. */
 #include <math.h>
 
 #include "losses/loss.h"

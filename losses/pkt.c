@@ -3,11 +3,10 @@
  * student would.
  *
  *   c_nm = (1 + f_n . f_m / (|f_n| + e)(|f_m| + e)) / 2, and q_nm = c_nm / sum_m c_nm
- *   loss = 1/N^2 * sum_n sum_m p_nm log((p_nm + e) / (q_nm + e)), p of the teacher, q of the student;
- *          summed over the pairs of taps
- *   dq = -1/N^2 p/(q + e),  dc_nm = (dq_nm - sum_k q_nk dq_nk) / sum_k c_nk
- *   with g_nm = (dc_nm + dc_mn)/2, u_n = f_n / (|f_n| + e):
- *   du_n = sum_m g_nm u_m,  df_n = du_n / (|f_n| + e) - f_n (u_n . du_n) / |f_n| (|f_n| + e)
+ *   loss = 1/N^2 * sum_n sum_m p_nm log((p_nm + e) / (q_nm + e)), p of the teacher, q of the
+ * student; summed over the pairs of taps dq = -1/N^2 p/(q + e),  dc_nm = (dq_nm - sum_k q_nk dq_nk)
+ * / sum_k c_nk with g_nm = (dc_nm + dc_mn)/2, u_n = f_n / (|f_n| + e): du_n = sum_m g_nm u_m,  df_n
+ * = du_n / (|f_n| + e) - f_n (u_n . du_n) / |f_n| (|f_n| + e)
  *
  * Passalis & Tefas, arXiv:1803.10837, eq. 4 to 7, with the cosine as kernel, and as Tian et al.
  * (arXiv:1910.10699) state it: the mean over all entries, each sample beside itself included, with
@@ -37,8 +36,8 @@ static vkd_tensor build(vkd_graph *g, const vkd__loss_io *io, const void *cfg) {
     for (uint32_t i = 0; i < io->pair_count; i++) {
         const vkd_tensor q = neighbours(g, io->pairs[i].student);
         const vkd_tensor p = neighbours(g, io->pairs[i].teacher);
-        const vkd_tensor log_ratio = vkd_sub(g, vkd_log(g, vkd_add(g, p, e)),
-                                             vkd_log(g, vkd_add(g, q, e)));
+        const vkd_tensor log_ratio =
+            vkd_sub(g, vkd_log(g, vkd_add(g, p, e)), vkd_log(g, vkd_add(g, q, e)));
         const vkd_tensor one = vkd_mean(g, vkd_mul(g, p, log_ratio), VKD_ALL_AXES, false);
         loss = i ? vkd_add(g, loss, one) : one;
     }
@@ -76,8 +75,7 @@ static void neighbours_of(const double *f, uint32_t N, size_t D, side *out) {
 }
 
 /* dq becomes dc, and the way from there to the features. */
-static void send_back(const vkd__loss_ref_pair *p, uint32_t N, const side *s,
-                      double (*dc)[MOST]) {
+static void send_back(const vkd__loss_ref_pair *p, uint32_t N, const side *s, double (*dc)[MOST]) {
     const double e = (double)eps;
     for (uint32_t n = 0; n < N; n++) {
         double mean = 0;
@@ -134,8 +132,9 @@ const vkd__loss_def vkd_loss_pkt = {
     .name = "pkt",
     .summary = "probabilistic knowledge transfer: the teacher's neighbours, by cosine",
     .paper = "Passalis & Tefas, arXiv:1803.10837",
-    .formula = "mean over the N x N entries of p log(p/q), p, q the rows of (1 + cosines) of teacher "
-               "and student over their sums; sum over taps",
+    .formula =
+        "mean over the N x N entries of p log(p/q), p, q the rows of (1 + cosines) of teacher "
+        "and student over their sums; sum over taps",
     .needs = VKD__LOSS_TAPS,
     .build = build,
     .reference = reference,

@@ -16,8 +16,7 @@ static const float eps = 1e-12f; /* of the norms */
 
 static vkd_tensor products(vkd_graph *g, vkd_tensor features) {
     const vkd_tensor rows = vkd__loss_rows(g, features);
-    return vkd_matmul(g, rows, rows,
-                      &(vkd_matmul_desc){.transpose_b = true, .f32_result = true});
+    return vkd_matmul(g, rows, rows, &(vkd_matmul_desc){.transpose_b = true, .f32_result = true});
 }
 
 static vkd_tensor build(vkd_graph *g, const vkd__loss_io *io, const void *cfg) {
@@ -26,8 +25,7 @@ static vkd_tensor build(vkd_graph *g, const vkd__loss_io *io, const void *cfg) {
     for (uint32_t i = 0; i < io->pair_count; i++) {
         const vkd_tensor s = products(g, io->pairs[i].student);
         const vkd_tensor t = products(g, io->pairs[i].teacher);
-        const vkd_tensor gap =
-            vkd_sub(g, vkd_l2_normalize(g, s, eps), vkd_l2_normalize(g, t, eps));
+        const vkd_tensor gap = vkd_sub(g, vkd_l2_normalize(g, s, eps), vkd_l2_normalize(g, t, eps));
         const vkd_tensor one = vkd_mean(g, vkd_square(g, gap), VKD_ALL_AXES, false);
         loss = i ? vkd_add(g, loss, one) : one;
     }

@@ -16,8 +16,7 @@ static vkd_tensor resize(vkd_graph *g, vkd_tensor map, vkd__loss_size to) {
 }
 
 void vkd__loss_same_size(vkd_graph *g, vkd_tensor *a, vkd_tensor *b) {
-    const vkd__loss_size to =
-        vkd__loss_smaller(vkd_tensor_shape(g, *a), vkd_tensor_shape(g, *b));
+    const vkd__loss_size to = vkd__loss_smaller(vkd_tensor_shape(g, *a), vkd_tensor_shape(g, *b));
     *a = resize(g, *a, to);
     *b = resize(g, *b, to);
 }
@@ -52,6 +51,5 @@ void vkd__loss_pooled_back(double d, vkd_shape shape, vkd__loss_size to, uint32_
     const bin y = bin_of(place / to.W, to.H, H), x = bin_of(place % to.W, to.W, W);
     for (uint32_t h = y.first; h < y.end; h++)
         for (uint32_t w = x.first; w < x.end; w++)
-            dmap[((size_t)h * W + w) * C + channel] +=
-                d / ((y.end - y.first) * (x.end - x.first));
+            dmap[((size_t)h * W + w) * C + channel] += d / ((y.end - y.first) * (x.end - x.first));
 }

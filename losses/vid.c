@@ -39,8 +39,7 @@ static vkd_tensor layer(vkd_graph *g, const vkd__loss_io *io, uint32_t pair, uin
     const vkd_init init = {.kind = VKD_INIT_KAIMING_UNIFORM, .gain = last ? 1 : 1.41421356f};
     snprintf(name, sizeof name, "%s.%u.regressor.%u.weight", io->adapters, (unsigned)pair,
              (unsigned)index);
-    const vkd_tensor w =
-        vkd_param(g, name, VKD_SHAPE(out, vkd_tensor_shape(g, x).dim[1]), &init);
+    const vkd_tensor w = vkd_param(g, name, VKD_SHAPE(out, vkd_tensor_shape(g, x).dim[1]), &init);
     return vkd_matmul(g, x, w,
                       &(vkd_matmul_desc){.transpose_b = true,
                                          .activation = last ? VKD_ACT_NONE : VKD_ACT_RELU,
@@ -72,8 +71,7 @@ static vkd_tensor build(vkd_graph *g, const vkd__loss_io *io, const void *cfg) {
         vkd_tensor mu = s;
         for (uint32_t k = 0; k < 3; k++)
             mu = layer(g, io, i, k, mu, channels);
-        const vkd_tensor softplus =
-            vkd_log(g, vkd_add(g, vkd_exp(g, scale), vkd_constant(g, 1)));
+        const vkd_tensor softplus = vkd_log(g, vkd_add(g, vkd_exp(g, scale), vkd_constant(g, 1)));
         const vkd_tensor v = vkd_add(g, softplus, vkd_constant(g, least));
         const vkd_tensor square = vkd_mean(g, vkd_square(g, vkd_sub(g, mu, t)), 1u << 0, false);
         const vkd_tensor terms = vkd_add(g, vkd_div(g, square, v), vkd_log(g, v));
@@ -167,9 +165,9 @@ static void reference(vkd__loss_ref *r, const void *cfg) {
         const size_t T = (size_t)vkd_shape_count(p->teacher_shape) / r->N;
         for (size_t n = 0; n < r->N; n++)
             for (uint32_t k = 0; k < size.H * size.W; k++)
-                r->loss += reference_place(&net, p->student + n * S, p->student_shape,
-                                           p->teacher + n * T, p->teacher_shape, size, k,
-                                           p->dstudent + n * S);
+                r->loss +=
+                    reference_place(&net, p->student + n * S, p->student_shape, p->teacher + n * T,
+                                    p->teacher_shape, size, k, p->dstudent + n * S);
     }
 }
 
@@ -193,8 +191,9 @@ const vkd__loss_def vkd_loss_vid = {
     .name = "vid",
     .summary = "variational information: the teacher's features likely, given the student's",
     .paper = "Ahn et al., arXiv:1904.05835",
-    .formula = "mean over elements of ((t - mu(s))^2/v + log v)/2, mu and v per channel learnt; sum "
-               "over taps",
+    .formula =
+        "mean over elements of ((t - mu(s))^2/v + log v)/2, mu and v per channel learnt; sum "
+        "over taps",
     .needs = VKD__LOSS_TAPS,
     .config_size = sizeof(config),
     .fields = fields,

@@ -84,8 +84,9 @@ static void reference(const vkd__ref *r) {
 #define CASES (2 * VKD__ROW_CASES + 1)
 
 static void build_case(vkd__case *c) {
-    static const uint32_t sizes[VKD__ROW_CASES][2] = {{1, 2},  {3, 3},  {130, 10}, {7, 31}, {5, 33},
-                                                      {3, 64}, {2, 127}, {9, 129},  {4, 4},  {2, 1001}};
+    static const uint32_t sizes[VKD__ROW_CASES][2] = {{1, 2},  {3, 3},   {130, 10}, {7, 31},
+                                                      {5, 33}, {3, 64},  {2, 127},  {9, 129},
+                                                      {4, 4},  {2, 1001}};
     const uint32_t *size = sizes[c->index % VKD__ROW_CASES];
     const bool root = c->index / VKD__ROW_CASES == 1, zeros = c->index == 2 * VKD__ROW_CASES;
     c->what = zeros ? "a teacher without direction" : root ? "with root" : "ragged rows";

@@ -119,6 +119,32 @@ def kd_loss(row):
     return step
 
 
+def features(row):
+    """Of the student, and of the teacher."""
+    size = (row["size"], row["size"])
+    return torch.randn(row["m"], row["k"], *size, requires_grad=True), torch.randn(row["m"], row["n"], *size)
+
+
+def compared(row, relation):
+    student, teacher = features(row)
+
+    def step():
+        student.grad = None
+        (relation(student) - relation(teacher)).square().mean().backward()
+
+    return step
+
+
+@work
+def attention(row):
+    return compared(row, lambda x: F.normalize(x.square().mean(1).flatten(1)))
+
+
+@work
+def similarity(row):
+    return compared(row, lambda x: F.normalize(x.flatten(1) @ x.flatten(1).T))
+
+
 def conv_inputs(row, gradients):
     """In PyTorch's own order of axes; channels last was slower on a CPU when it was tried."""
     x = torch.randn(row["m"], row["k"], row["size"], row["size"], requires_grad=gradients)
