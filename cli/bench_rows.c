@@ -89,6 +89,25 @@ static void build_kd(vkd_graph *g, const bench_row *r) {
     bench_keep(g, "y", gradient);
 }
 
+static void keep_gradient(vkd_graph *g, vkd_tensor loss, vkd_tensor of) {
+    vkd_tensor gradient;
+    vkd_backward(g, loss, &of, 1, &gradient);
+    vkd_output(g, "loss", loss);
+    bench_keep(g, "y", gradient);
+}
+
+static void build_rkd_distance(vkd_graph *g, const bench_row *r) {
+    const vkd_tensor student = bench_data(g, "b.student", r->m, r->n);
+    const vkd_tensor teacher = vkd_stop_gradient(g, bench_data(g, "t.teacher", r->m, r->n));
+    keep_gradient(g, vkd_rkd_distance(g, student, teacher), student);
+}
+
+static void build_rkd_angle(vkd_graph *g, const bench_row *r) {
+    const vkd_tensor student = bench_data(g, "b.student", r->m, r->n);
+    const vkd_tensor teacher = vkd_stop_gradient(g, bench_data(g, "t.teacher", r->m, r->n));
+    keep_gradient(g, vkd_rkd_angle(g, student, teacher), student);
+}
+
 typedef struct convolution {
     vkd_tensor x, weight, y;
 } convolution;
@@ -210,6 +229,15 @@ static void build_adamw(vkd_graph *g, const bench_row *r) {
     }
 #define LOSS(m, n) ROWS(build_kd, "kd_loss", "kd_kl forward+backward", m, n, 3)
 
+/* A loss over the pairs of m rows of n: distances of student and teacher, a gradient, and so much for
+ * each triple. */
+#define PAIRS(build_, text, m_, n_, triple)                                                        \
+    {                                                                                              \
+        .name = text " forward+backward " #m_ "x" #n_, .work = text, .build = build_, .m = m_,     \
+        .n = n_, .flops = 9.0 * (m_) * (m_) * (n_) + (triple) * (double)(m_) * (m_) * (m_),        \
+        .bytes = 12.0 * (m_) * (n_),                                                               \
+    }
+
 /* Multiply-adds of a dense layer of a step count twice; the student's three times that, for the
  * gradients of input and weight. The first layer's input needs none. */
 #define LAYER(in, out) (2.0 * (in) * (out))
@@ -264,6 +292,11 @@ const bench_row bench_rows[] = {
     LOSS(128, 10),
     LOSS(2048, 4096),
     LOSS(512, 50257),
+    PAIRS(build_rkd_distance, "rkd_distance", 128, 64, 0),
+    PAIRS(build_rkd_distance, "rkd_distance", 256, 512, 0),
+    PAIRS(build_rkd_angle, "rkd_angle", 64, 64, 40),
+    PAIRS(build_rkd_angle, "rkd_angle", 128, 64, 40),
+    PAIRS(build_rkd_angle, "rkd_angle", 256, 512, 40),
     /* The weights, both moments, the gradient twice: for its norm, and for the update. */
     ROWS(build_adamw, "adamw", "adamw, with norm,", 1024, 1024, 8),
     {

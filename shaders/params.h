@@ -190,6 +190,12 @@ struct vkd_loss_params {
     vkd_u32 k; /* of kd_topk */
 };
 
+/* All pairs of N rows of D elements; rows of the matrices (N, N) are `stride` elements apart. */
+struct vkd_pairs_params {
+    vkd_u32 N, D, stride;
+    vkd_f32 scale;
+};
+
 /* N rows of V, of which the first is row `first` of the whole. */
 struct vkd_one_hot_params {
     vkd_u32 N, V;

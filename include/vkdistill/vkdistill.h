@@ -560,6 +560,20 @@ VKD_API vkd_tensor vkd_dkd(vkd_graph *g, vkd_tensor student, vkd_tensor teacher,
  * arXiv:1907.09682, eq. 4) end in it. */
 VKD_API vkd_tensor vkd_unit_gap(vkd_graph *g, vkd_tensor student, vkd_tensor teacher, bool root);
 
+/* ---- Relations between the rows of a batch --------------------------------------------------- */
+
+/* x (N, D) to (N, N): |x_i - x_j|, at least 1e-6 for i != j, where the gradient ends. N >= 2. */
+VKD_API vkd_tensor vkd_pairwise_distance(vkd_graph *g, vkd_tensor x);
+/* The two fused losses of Park, Kim, Lu, Cho, arXiv:1904.05068, () each: the Huber loss (threshold
+ * 1) between what student (N, D) and teacher (N, E) say of their rows, value and gradient by the
+ * student in one node. N >= 2; nothing larger than (N, N) is held. */
+/* Distances, each side's divided by their mean over i != j, through which the gradient flows; mean
+ * over all N^2, the zeros of i = j included. */
+VKD_API vkd_tensor vkd_rkd_distance(vkd_graph *g, vkd_tensor student, vkd_tensor teacher);
+/* Cosines of the angles at i between j and k; mean over all N^3, equal ones included. Rows that are
+ * one point (closer than 1e-12) have the cosine 0 and no gradient. */
+VKD_API vkd_tensor vkd_rkd_angle(vkd_graph *g, vkd_tensor student, vkd_tensor teacher);
+
 /* ---- Optimisers. They update a whole group in one launch ------------------------------------- */
 
 /* Looks at the gradient once: out[0] = its global L2 norm, out[1] = the factor that the optimiser

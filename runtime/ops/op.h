@@ -43,6 +43,12 @@ vkd_tensor vkd__one_value(const vkd_graph *g, vkd_tensor x);
 vkd_tensor vkd__emit1(vkd_graph *g, const vkd_op_def *op, vkd_tensor x, const void *params,
                       size_t params_size);
 
+/* For backward of a fused loss, whose inputs up to `slot` are its own and whose in[slot] is an
+ * optional () dout: the gradient by in[0], out[1] of the node itself where dout is there before it,
+ * else of a second node of the op. */
+vkd_tensor vkd__loss_gradient(vkd_graph *g, const vkd__node *n, uint32_t slot, size_t params_size,
+                              vkd_tensor dout);
+
 /* Inside infer: false, and the graph failed, where an input is not f32. */
 bool vkd__all_f32(vkd_graph *g, const vkd__node *n);
 /* Inside infer of an op with takes_half: what its inputs are, f32 or one 16-bit type. */

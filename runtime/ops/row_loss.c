@@ -43,22 +43,7 @@ bool vkd__row_loss_infer(vkd_graph *g, vkd__node *n, const vkd__row_loss *what) 
 
 vkd_tensor vkd__row_loss_gradient(vkd_graph *g, const vkd__node *n, const vkd__row_loss *what,
                                   size_t params_size, vkd_tensor dout) {
-    const uint32_t slot = what->inputs;
-    if (!dout.id) return (vkd_tensor){0};
-    const bool taken = n->in_count > slot && n->in[slot].id;
-    if (taken && n->in[slot].id == dout.id) return n->out[1];
-    if (!taken) {
-        const vkd_shape shape = vkd__tensor_get(g, n->in[0])->shape;
-        const vkd_tensor gradient = vkd__node_extend(g, n, slot, dout, VKD_F32, shape);
-        if (gradient.id) return gradient;
-    }
-    vkd__emit_desc desc = {
-        .op = n->op, .in_count = slot + 1, .params = n->params, .params_size = params_size};
-    for (uint32_t i = 0; i < slot; i++)
-        desc.in[i] = n->in[i];
-    desc.in[slot] = dout;
-    const vkd__node *second = vkd__producer(g, vkd__emit(g, &desc));
-    return second ? second->out[1] : (vkd_tensor){0};
+    return vkd__loss_gradient(g, n, what->inputs, params_size, dout);
 }
 
 /* The rows' losses, row by row in scratch, to their sum: one row of the sum's kernel. */
