@@ -196,6 +196,35 @@ struct vkd_pairs_params {
     vkd_f32 scale;
 };
 
+/* Rows v (N, 4 quads) against `choices` rows of a bank each, of which the window holds `rows` from
+ * `first` on; each row's choices fall into `splits` chunks. Results are those of part `part` and
+ * the next ones, (N) or (N, 4 quads) each. */
+struct vkd_bank_nce_params {
+    vkd_u32 N, choices, first, rows;
+    vkd_u32 splits, chunk, part;
+    vkd_f32 sharpness;   /* 1 / temperature */
+    vkd_f32 noise, floor; /* m Pn, and that with the little that is added to it */
+    vkd_f32 share;       /* 1 / N */
+};
+/* constant = mean of `count` sums over `entries` terms, times factor; keep 0: where it is 0. */
+struct vkd_bank_constant_params {
+    vkd_u32 count;
+    vkd_f32 factor; /* samples / entries */
+    vkd_f32 keep;
+};
+/* N rows of D. */
+struct vkd_bank_update_params {
+    vkd_u32 N, D, first, rows;
+    vkd_f32 keep;
+};
+
+/* k samples out of V for each of N rows, of which the first is row `first` of the whole. */
+struct vkd_negatives_params {
+    vkd_u32 N, k, V, classes, first;
+    vkd_u32 chunk; /* draws of an invocation */
+    vkd_u32 seed, stream;
+};
+
 /* N rows of V, of which the first is row `first` of the whole. */
 struct vkd_one_hot_params {
     vkd_u32 N, V;

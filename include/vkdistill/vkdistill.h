@@ -574,6 +574,37 @@ VKD_API vkd_tensor vkd_rkd_distance(vkd_graph *g, vkd_tensor student, vkd_tensor
  * one point (closer than 1e-12) have the cosine 0 and no gradient. */
 VKD_API vkd_tensor vkd_rkd_angle(vkd_graph *g, vkd_tensor student, vkd_tensor teacher);
 
+/* ---- Contrast with samples of other classes -------------------------------------------------- */
+
+/* Negatives for a batch: samples (N) i32, their labels (N) i32, and of the whole data set table (V)
+ * i32, its samples sorted by class, and starts (classes + 1) i32: where each class begins in the
+ * table, and in the end how much of it is used. Gives (N, 1 + k) i32: the sample itself, then k
+ * samples of other classes, drawn anew in each step by seed, step and name. A row's draws are
+ * distinct where there are k to draw from; else each comes once before any comes again. A label
+ * outside 0..classes-1 draws from all; where nothing is there to draw it is -1. */
+VKD_API vkd_tensor vkd_negatives(vkd_graph *g, vkd_tensor table, vkd_tensor starts,
+                                 vkd_tensor samples, vkd_tensor labels, uint32_t k,
+                                 const char *name);
+
+typedef struct vkd_bank_nce_desc {
+    float temperature; /* default 0.07 */
+    uint32_t samples;  /* that the negatives are drawn from; default: the bank's rows */
+    float decay;       /* of the constant; 0: it stays as the first step sets it */
+} vkd_bank_nce_desc;
+/* () noise-contrastive loss of v (N, D), D a multiple of 4 up to 1024, against rows of a memory
+ * bank (V, D): choices (N, 1 + k) i32 has in each row the positive one and k negatives, as
+ * vkd_negatives gives them; one outside the bank counts as nothing. Scores are v . bank[i]; the
+ * normalising constant is a state (1), 0 until the first step. Summed over choices, mean over rows.
+ * The gradient is by v, and of the bank as it was at this node, whatever changes it later. Nothing
+ * of the size (N, k, D) is held. desc may be NULL. Tian, Krishnan, Isola, arXiv:1910.10699. */
+VKD_API vkd_tensor vkd_bank_nce(vkd_graph *g, vkd_tensor v, vkd_tensor bank, vkd_tensor choices,
+                                vkd_tensor constant, const vkd_bank_nce_desc *desc);
+/* bank[samples[n]] = the unit vector along keep * bank[samples[n]] + (1 - keep) * v[n], in place;
+ * of a sample that comes several times the last row counts. bank (V, D) is a state, v (N, D),
+ * samples (N) i32. */
+VKD_API void vkd_bank_update(vkd_graph *g, vkd_tensor bank, vkd_tensor v, vkd_tensor samples,
+                             float keep);
+
 /* ---- Optimisers. They update a whole group in one launch ------------------------------------- */
 
 /* Looks at the gradient once: out[0] = its global L2 norm, out[1] = the factor that the optimiser

@@ -71,6 +71,9 @@ const char *vkd__variant(const vkd__lower *l, const char *kernel);
 /* Launches that sum the first axis of x (rows, columns) into y (columns), x and y being tensors of
  * the node: for ops that have such a sum as a second output. */
 bool vkd__sum_rows(vkd__lower *l, vkd_tensor x, vkd_tensor y, uint64_t rows, uint64_t columns);
+/* The same in one launch, with x in scratch memory that can be bound whole: for a few rows. */
+bool vkd__sum_scratch_rows(vkd__lower *l, uint32_t x, vkd_tensor y, uint64_t rows,
+                           uint64_t columns);
 
 /* Launches of a kernel that works element by element on `count` elements of four bytes, in windows
  * where the device cannot bind all at once. */

@@ -261,6 +261,14 @@ bool vkd__sum_rows(vkd__lower *l, vkd_tensor x, vkd_tensor y, uint64_t rows, uin
     return launch_steps(l, (step){.x = x, .y = y, .e = {1, rows, columns}, .scale = 1});
 }
 
+bool vkd__sum_scratch_rows(vkd__lower *l, uint32_t x, vkd_tensor y, uint64_t rows,
+                           uint64_t columns) {
+    return launch_step(
+        l,
+        &(step){
+            .scratch = x, .y = y, .e = {1, rows, columns}, .splits = 1, .chunk = rows, .scale = 1});
+}
+
 static void reference(const vkd__ref *r) {
     const reduce_params *p = r->node->params;
     const extent e = extent_of(r->in[0].tensor->shape, p);
