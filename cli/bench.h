@@ -13,10 +13,13 @@
 typedef struct bench_row {
     const char *name, *work;
     void (*build)(vkd_graph *g, const struct bench_row *row);
+    /* What its states hold beside zeros, or NULL. */
+    vkd_result (*fill)(vkd_store *store, const struct bench_row *row);
     uint32_t m, n, k;      /* a matmul's; else m rows of n; a step's batch is m; of a convolution m
-                              images with k channels, for n; of pooling the same, in windows of n */
+                              images with k channels, for n; of pooling the same, in windows of n;
+                              of a bank k negatives */
     uint32_t size, stride; /* a convolution's image is size x size, its kernel 3 x 3, padded by 1;
-                              so is a batch's, of m images with k channels */
+                              so is a batch's, of m images with k channels; a bank has size rows */
     double flops, bytes;   /* what must at least be done; traffic counts each tensor
                               once: what a perfect cache would leave. flops 0: compared
                               with a copy instead of with multiply-adds */
@@ -50,6 +53,14 @@ void bench_build_affine(vkd_graph *g, const bench_row *row);
  * the teacher. (bench_features.c) */
 void bench_build_at(vkd_graph *g, const bench_row *row);
 void bench_build_similarity(vkd_graph *g, const bench_row *row);
+
+/* Losses of the relations between rows, with their gradients: m rows of n. (bench_relations.c) */
+void bench_build_rkd_distance(vkd_graph *g, const bench_row *row);
+void bench_build_rkd_angle(vkd_graph *g, const bench_row *row);
+/* m rows of n, each against k + 1 of the `size` rows of a memory bank; and the drawing of these. */
+void bench_build_bank_nce(vkd_graph *g, const bench_row *row);
+void bench_build_negatives(vkd_graph *g, const bench_row *row);
+vkd_result bench_fill_samples(vkd_store *store, const bench_row *row);
 
 /* The row's graph over a store of its own. Errors: those of graphs. */
 vkd_result bench_graph(vkd_ctx *ctx, const bench_row *row, vkd_store **store, vkd_graph **graph);

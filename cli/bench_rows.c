@@ -89,25 +89,6 @@ static void build_kd(vkd_graph *g, const bench_row *r) {
     bench_keep(g, "y", gradient);
 }
 
-static void keep_gradient(vkd_graph *g, vkd_tensor loss, vkd_tensor of) {
-    vkd_tensor gradient;
-    vkd_backward(g, loss, &of, 1, &gradient);
-    vkd_output(g, "loss", loss);
-    bench_keep(g, "y", gradient);
-}
-
-static void build_rkd_distance(vkd_graph *g, const bench_row *r) {
-    const vkd_tensor student = bench_data(g, "b.student", r->m, r->n);
-    const vkd_tensor teacher = vkd_stop_gradient(g, bench_data(g, "t.teacher", r->m, r->n));
-    keep_gradient(g, vkd_rkd_distance(g, student, teacher), student);
-}
-
-static void build_rkd_angle(vkd_graph *g, const bench_row *r) {
-    const vkd_tensor student = bench_data(g, "b.student", r->m, r->n);
-    const vkd_tensor teacher = vkd_stop_gradient(g, bench_data(g, "t.teacher", r->m, r->n));
-    keep_gradient(g, vkd_rkd_angle(g, student, teacher), student);
-}
-
 typedef struct convolution {
     vkd_tensor x, weight, y;
 } convolution;
@@ -229,13 +210,22 @@ static void build_adamw(vkd_graph *g, const bench_row *r) {
     }
 #define LOSS(m, n) ROWS(build_kd, "kd_loss", "kd_kl forward+backward", m, n, 3)
 
-/* A loss over the pairs of m rows of n: distances of student and teacher, a gradient, and so much for
- * each triple. */
+/* A loss over the pairs of m rows of n: distances of student and teacher, a gradient, and so much
+ * for each triple. */
 #define PAIRS(build_, text, m_, n_, triple)                                                        \
     {                                                                                              \
         .name = text " forward+backward " #m_ "x" #n_, .work = text, .build = build_, .m = m_,     \
-        .n = n_, .flops = 9.0 * (m_) * (m_) * (n_) + (triple) * (double)(m_) * (m_) * (m_),        \
+        .n = n_, .flops = 6.0 * (m_) * (m_) * (n_) + (triple) * (double)(m_) * (m_) * (m_),        \
         .bytes = 12.0 * (m_) * (n_),                                                               \
+    }
+
+/* m rows of n against k + 1 rows each of a bank of `bank`. */
+#define BANK(m_, k_, n_, bank)                                                                     \
+    {                                                                                              \
+        .name = "bank_nce " #m_ "x" #k_ "x" #n_ " of " #bank, .work = "bank_nce",                  \
+        .build = bench_build_bank_nce, .fill = bench_fill_samples, .m = m_, .n = n_, .k = k_,      \
+        .size = bank, .flops = 4.0 * (m_) * ((k_) + 1) * (n_),                                     \
+        .bytes = 4.0 * (m_) * ((k_) + 1) * (n_),                                                   \
     }
 
 /* Multiply-adds of a dense layer of a step count twice; the student's three times that, for the
@@ -292,11 +282,23 @@ const bench_row bench_rows[] = {
     LOSS(128, 10),
     LOSS(2048, 4096),
     LOSS(512, 50257),
-    PAIRS(build_rkd_distance, "rkd_distance", 128, 64, 0),
-    PAIRS(build_rkd_distance, "rkd_distance", 256, 512, 0),
-    PAIRS(build_rkd_angle, "rkd_angle", 64, 64, 40),
-    PAIRS(build_rkd_angle, "rkd_angle", 128, 64, 40),
-    PAIRS(build_rkd_angle, "rkd_angle", 256, 512, 40),
+    PAIRS(bench_build_rkd_distance, "rkd_distance", 128, 64, 0),
+    PAIRS(bench_build_rkd_distance, "rkd_distance", 256, 512, 0),
+    PAIRS(bench_build_rkd_angle, "rkd_angle", 64, 64, 40),
+    PAIRS(bench_build_rkd_angle, "rkd_angle", 128, 64, 40),
+    PAIRS(bench_build_rkd_angle, "rkd_angle", 256, 512, 40),
+    BANK(64, 1024, 128, 60000),
+    BANK(64, 4096, 64, 60000),
+    {
+        .name = "negatives 64x4096 of 60000",
+        .work = "negatives",
+        .build = bench_build_negatives,
+        .fill = bench_fill_samples,
+        .m = 64,
+        .k = 4096,
+        .size = 60000,
+        .bytes = 8.0 * 64 * 4096,
+    },
     /* The weights, both moments, the gradient twice: for its norm, and for the update. */
     ROWS(build_adamw, "adamw", "adamw, with norm,", 1024, 1024, 8),
     {
@@ -336,6 +338,7 @@ vkd_result bench_graph(vkd_ctx *ctx, const bench_row *row, vkd_store **store, vk
     vkd_result r = vkd_store_create(ctx, store);
     if (!r) r = vkd_graph_create(ctx, *store, &(vkd_graph_desc){.name = row->name}, graph);
     if (!r) row->build(*graph, row);
+    if (!r && row->fill) r = row->fill(*store, row);
     if (r) {
         vkd_store_destroy(*store);
         *store = NULL;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The same for CPU devices, without shared memory and barriers: a workgroup is one subgroup, whose lanes
-// share a row of the bank. LANES rows are fetched one after the other and kept, their scores gathered one
-// in each lane, so that what follows is computed for all of them at once, and then added to the gradient.
+// The same for CPU devices, without shared memory and barriers. A workgroup is one subgroup. First each lane
+// scores a choice of its own: so one fetch begins to read as many rows of the bank as there are lanes, which
+// lie anywhere and take longest to come. Then the lanes share the quads of one row after the other: read
+// again, now out of the cache, they cost far less than what a gradient in every lane would.
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_control_flow_attributes : require
@@ -16,7 +17,7 @@
 
 layout(local_size_x_id = 0) in;
 layout(constant_id = 0) const uint LANES = 8;
-const uint EACH = (QUADS + LANES - 1u) / LANES; // quads of a row that a lane has
+const uint EACH = (QUADS + LANES - 1u) / LANES; // quads of a row for each lane
 
 VKD_IN(0, v);           // (N, D)
 VKD_IN(1, bank);        // (rows, D)
@@ -32,13 +33,15 @@ float over_lanes(float a) {
     [[unroll]] for (uint step = LANES / 2u; step > 0u; step /= 2u) a += subgroupShuffleXor(a, step);
     return a;
 }
-
-// Quad e of the lane's in a row, zeros beyond its end.
-vec4 quad_of(vec4 fetched, uint q) {
-    return QUADS % LANES == 0u || q < QUADS ? fetched : vec4(0.0);
+vec4 of_lane(vec4 a, uint lane) {
+    return vec4(subgroupShuffle(a.x, lane), subgroupShuffle(a.y, lane), subgroupShuffle(a.z, lane),
+                subgroupShuffle(a.w, lane));
 }
-#define FETCH(from, row, e)                                                                        \
-    quad_of(LOAD4(from, (row) * QUADS + min(lane + (e) * LANES, QUADS - 1u)), lane + (e) * LANES)
+
+// The lane's quad e of a row; beyond its end, the last one again.
+uint quad(uint lane, uint e) {
+    return min(lane + e * LANES, QUADS - 1u);
+}
 
 void main() {
     const uint lane = gl_LocalInvocationID.x;
@@ -49,7 +52,7 @@ void main() {
         const uint begin = split * p.chunk, end = min(begin + p.chunk, p.choices);
         vec4 anchor[EACH], gradient[EACH];
         [[unroll]] for (uint e = 0u; e < EACH; e++) {
-            anchor[e] = FETCH(v, n, e);
+            anchor[e] = LOAD4(v, n * QUADS + quad(lane, e));
             gradient[e] = vec4(0.0);
         }
         vec2 total = vec2(0.0);
@@ -57,26 +60,19 @@ void main() {
             const uint choice = base + lane;
             const uint sample_ = choice < end ? uint(choices[n * p.choices + choice]) : NONE;
             const bool here = sample_ >= p.first && sample_ - p.first < p.rows;
-            const uint chosen = here ? sample_ - p.first : 0u; // a row that is there to read
-            vec4 rows[LANES * EACH];
-            [[unroll]] for (uint k = 0u; k < LANES; k++) {
-                const uint row = subgroupShuffle(chosen, k);
-                [[unroll]] for (uint e = 0u; e < EACH; e++) rows[k * EACH + e] = FETCH(bank, row, e);
-            }
-            float score = 0.0;
-            [[unroll]] for (uint k = 0u; k < LANES; k++) {
-                vec4 dots = vec4(0.0);
-                [[unroll]] for (uint e = 0u; e < EACH; e++) dots += anchor[e] * rows[k * EACH + e];
-                const float whole = over_lanes((dots.x + dots.y) + (dots.z + dots.w));
-                if (lane == k) score = whole;
-            }
-            const bank_term t = bank_score(score, choice, inverse);
+            const uint from = here ? (sample_ - p.first) * QUADS : 0u; // a row that is there to read
+            vec4 dots = vec4(0.0);
+            [[unroll]] for (uint q = 0u; q < QUADS; q++)
+                dots += of_lane(anchor[q / LANES], q % LANES) * LOAD4(bank, from + q);
+            const bank_term t = bank_score((dots.x + dots.y) + (dots.z + dots.w), choice, inverse);
             if (here) total += vec2(t.sum, t.value);
             if (GRADIENT == 0u) continue;
             const float weight = here ? t.weight : 0.0;
             [[unroll]] for (uint k = 0u; k < LANES; k++) {
+                const uint row = subgroupShuffle(from, k);
                 const float w = subgroupShuffle(weight, k);
-                [[unroll]] for (uint e = 0u; e < EACH; e++) gradient[e] += w * rows[k * EACH + e];
+                [[unroll]] for (uint e = 0u; e < EACH; e++)
+                    gradient[e] += w * LOAD4(bank, row + quad(lane, e));
             }
         }
         const uint slot = p.part + split;
@@ -85,9 +81,7 @@ void main() {
             STORE1(sums, slot * p.N + n, sum);
             if (ONLY_SUMS == 0u) STORE1(values, slot * p.N + n, p.share * value);
         }
-        [[unroll]] for (uint e = 0u; GRADIENT != 0u && e < EACH; e++) {
-            const uint q = lane + e * LANES;
-            if (q < QUADS) dv[(slot * p.N + n) * QUADS + q] = gradient[e];
-        }
+        [[unroll]] for (uint e = 0u; GRADIENT != 0u && e < EACH; e++)
+            if (lane + e * LANES < QUADS) dv[(slot * p.N + n) * QUADS + quad(lane, e)] = gradient[e];
     }
 }

@@ -591,7 +591,7 @@ typedef struct vkd_bank_nce_desc {
     uint32_t samples;  /* that the negatives are drawn from; default: the bank's rows */
     float decay;       /* of the constant; 0: it stays as the first step sets it */
 } vkd_bank_nce_desc;
-/* () noise-contrastive loss of v (N, D), D a multiple of 4 up to 1024, against rows of a memory
+/* () noise-contrastive loss of v (N, D), D a multiple of 4 up to 512, against rows of a memory
  * bank (V, D): choices (N, 1 + k) i32 has in each row the positive one and k negatives, as
  * vkd_negatives gives them; one outside the bank counts as nothing. Scores are v . bank[i]; the
  * normalising constant is a state (1), 0 until the first step. Summed over choices, mean over rows.

@@ -28,7 +28,7 @@
 
 enum { ROWS, BANK, CHOICES, CONSTANT };
 enum { GRADIENT_SPEC = 11, ONLY_SUMS_SPEC, SPAN_SPEC, QUADS_SPEC };
-#define WIDEST 1024u
+#define WIDEST 512u
 #define LITTLE 1e-7 /* what the authors' code adds to denominators */
 
 typedef struct nce_params {

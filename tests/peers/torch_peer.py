@@ -274,6 +274,73 @@ def adamw(row):
     return step
 
 
+# ---- Losses over relations between rows, as their authors write them ----
+
+
+def distances(x):
+    square = (x * x).sum(1)
+    d = (square[:, None] + square[None] - 2 * x @ x.t()).clamp(min=1e-12).sqrt()
+    return d * (1 - torch.eye(len(x), device=x.device))
+
+
+def scaled_distances(x):
+    d = distances(x)
+    return d / d[d > 0].mean()
+
+
+def angles(x):
+    e = F.normalize(x[None] - x[:, None], dim=2)
+    return torch.bmm(e, e.transpose(1, 2)).view(-1)
+
+
+def relation(row, of):
+    student = torch.randn(row["m"], row["n"], requires_grad=True)
+    teacher = torch.randn(row["m"], row["n"])
+
+    def step():
+        student.grad = None
+        with torch.no_grad():
+            wanted = of(teacher)
+        F.smooth_l1_loss(of(student), wanted).backward()
+
+    return step
+
+
+@work
+def rkd_distance(row):
+    return relation(row, scaled_distances)
+
+
+@work
+def rkd_angle(row):
+    return relation(row, angles)
+
+
+@work
+def bank_nce(row):
+    m, k, size = row["m"], row["k"], row["size"]
+    v = F.normalize(torch.randn(m, row["n"])).requires_grad_()
+    bank = 0.09 * torch.randn(size, row["n"])
+    choices = torch.randint(size, (m, k + 1), device=bank.device)
+    noise = k / size
+
+    def step():
+        v.grad = None
+        rows = bank.index_select(0, choices.view(-1)).view(m, k + 1, -1)
+        p = torch.bmm(rows, v[:, :, None])[:, :, 0].div(0.07).exp() / 1e6
+        positive = torch.log(p[:, 0] / (p[:, 0] + noise + 1e-7))
+        negative = torch.log(noise / (p[:, 1:] + noise + 1e-7))
+        (-(positive.sum() + negative.sum()) / m).backward()
+
+    return step
+
+
+@work
+def negatives(row):
+    """Without replacement: a permutation for each row."""
+    return lambda: torch.rand(row["m"], row["size"]).topk(row["k"], dim=1).indices
+
+
 # ---- Training steps ----
 
 
