@@ -158,6 +158,35 @@ class Variational:
         return total
 
 
+class Relation:
+    """RKD: what the rows of a batch are to one another."""
+
+    @staticmethod
+    def adapters(student, teacher, **_):
+        return []
+
+
+class RkdDistance(Relation):
+    @staticmethod
+    def value(student, teacher, adapters):
+        total = 0
+        for s, t in zip(student, teacher):
+            d = [torch.cdist(x.flatten(1), x.flatten(1), compute_mode="donot_use_mm_for_euclid_dist") for x in (s, t)]
+            scaled = [x / x[x > 0].mean() for x in d]
+            total = total + F.smooth_l1_loss(*scaled)
+        return total
+
+
+class RkdAngle(Relation):
+    @staticmethod
+    def value(student, teacher, adapters):
+        total = 0
+        for s, t in zip(student, teacher):
+            e = [F.normalize(x.flatten(1)[None] - x.flatten(1)[:, None], dim=2) for x in (s, t)]
+            total = total + F.smooth_l1_loss(*[x @ x.transpose(1, 2) for x in e])
+        return total
+
+
 def features(*pairs):
     return [p[0] for p in pairs], [p[1] for p in pairs]
 
@@ -167,6 +196,8 @@ SHRINK = features(((2, 5, 6, 3), (2, 3, 6, 4)), ((2, 4, 4, 2), (2, 4, 4, 5)))
 GROW = features(((2, 2, 3, 4), (2, 4, 3, 2)))
 MAPS = features(((3, 4, 3, 2), (3, 4, 3, 5)), ((3, 5, 2, 3), (3, 3, 4, 4)))
 BATCH = features(((5, 3), (5, 6)), ((5, 2, 2, 2), (5, 3, 1, 2)))
+RELATED = features(((5, 3), (5, 4)))
+RELATED_MAPS = features(((4, 2, 2, 2), (4, 1, 3, 2)), ((4, 2), (4, 3)))
 EQUAL = features(((1, 4), (1, 4)), ((1, 2, 2, 3), (1, 2, 2, 3)))
 
 CALLS = [
@@ -181,6 +212,10 @@ CALLS = [
     ("pkt", Neighbours, BATCH, {}),
     ("vid", Variational, MAPS, {}),
     ("vid", Variational, ROWS, {"variance": 0.5}),
+    ("rkd_distance", RkdDistance, RELATED, {}),
+    ("rkd_distance", RkdDistance, RELATED_MAPS, {}),
+    ("rkd_angle", RkdAngle, RELATED, {}),
+    ("rkd_angle", RkdAngle, RELATED_MAPS, {}),
 ]
 
 
