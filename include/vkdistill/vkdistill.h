@@ -573,6 +573,11 @@ VKD_API vkd_tensor vkd_rkd_distance(vkd_graph *g, vkd_tensor student, vkd_tensor
 /* Cosines of the angles at i between j and k; mean over all N^3, equal ones included. Rows that are
  * one point (closer than 1e-12) have the cosine 0 and no gradient. */
 VKD_API vkd_tensor vkd_rkd_angle(vkd_graph *g, vkd_tensor student, vkd_tensor teacher);
+/* () mean of max(0, |x_i - x_j| - |x_i - x_k| + margin) over those triplets of rows of x (N, D) for
+ * which it is above 0: j of i's label, k of another. labels (N) i32, a row with a negative one
+ * takes no part; 0 where there is no such triplet. Schroff et al., arXiv:1503.03832; Hermans et
+ * al., arXiv:1703.07737. */
+VKD_API vkd_tensor vkd_triplet(vkd_graph *g, vkd_tensor x, vkd_tensor labels, float margin);
 
 /* ---- Contrast with samples of other classes -------------------------------------------------- */
 

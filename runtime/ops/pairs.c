@@ -27,13 +27,16 @@ bool vkd__pairs_infer(vkd_graph *g, const vkd__node *n, uint32_t i) {
 }
 
 bool vkd__pairs_loss_infer(vkd_graph *g, vkd__node *n) {
-    if (!vkd__pairs_infer(g, n, 0) || !vkd__pairs_infer(g, n, 1)) return false;
+    return vkd__pairs_infer(g, n, 0) && vkd__pairs_infer(g, n, 1) && vkd__pairs_loss_out(g, n, 2);
+}
+
+bool vkd__pairs_loss_out(vkd_graph *g, vkd__node *n, uint32_t slot) {
     vkd__node_out(g, n, 0, VKD_F32, VKD_SCALAR);
-    if (n->in_count <= 2 || !n->in[2].id) return true;
-    if (!vkd__need_f32(g, n, 2)) return false;
-    if (vkd_tensor_shape(g, n->in[2]).axes)
+    if (n->in_count <= slot || !n->in[slot].id) return true;
+    if (!vkd__need_f32(g, n, slot)) return false;
+    if (vkd_tensor_shape(g, n->in[slot]).axes)
         return vkd__graph_fail(g, n, VKD_E_SHAPE, "the gradient of a () loss is (), not %s",
-                               vkd__shape_text(g, vkd_tensor_shape(g, n->in[2])));
+                               vkd__shape_text(g, vkd_tensor_shape(g, n->in[slot])));
     vkd__node_out(g, n, 1, VKD_F32, vkd_tensor_shape(g, n->in[0]));
     return true;
 }
@@ -114,8 +117,8 @@ bool vkd__pair_weights(vkd__lower *l, uint32_t N, vkd__pair_matrix distances,
     return true;
 }
 
-bool vkd__pair_gradient(vkd__lower *l, vkd_tensor x, vkd__pair_matrix w, vkd_tensor factor,
-                        float scale, vkd_tensor dx) {
+bool vkd__pair_gradient(vkd__lower *l, vkd_tensor x, vkd__pair_matrix w,
+                        const vkd__pair_matrix *factor, float scale, vkd_tensor dx) {
     const vkd_shape shape = vkd_tensor_shape(l->g, x);
     const uint32_t N = shape.dim[0], D = shape.dim[1];
     vkd__launch *launch =
@@ -123,8 +126,11 @@ bool vkd__pair_gradient(vkd__lower *l, vkd_tensor x, vkd__pair_matrix w, vkd_ten
     if (!launch) return false;
     vkd__bind(launch, x, VKD__READ);
     vkd__pair_bind(launch, w, VKD__READ);
-    vkd__bind(launch, factor, VKD__READ);
-    vkd__spec(launch, FACTOR, factor.id != 0);
+    if (factor)
+        vkd__pair_bind(launch, *factor, VKD__READ);
+    else
+        vkd__bind(launch, (vkd_tensor){0}, VKD__READ);
+    vkd__spec(launch, FACTOR, factor != NULL);
     vkd__bind(launch, dx, VKD__WRITE);
     push(launch, N, D, w, scale);
     vkd__cost(launch, 3.0 * N * N * D, 4.0 * N * N + 8.0 * N * D);

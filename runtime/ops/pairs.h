@@ -26,6 +26,8 @@ bool vkd__pairs_infer(vkd_graph *g, const vkd__node *n, uint32_t i);
 /* Inside infer of a loss with student and teacher rows and an optional () dout: a () loss, and
  * where dout is there the gradient by the student. */
 bool vkd__pairs_loss_infer(vkd_graph *g, vkd__node *n);
+/* The second half of that: the outputs, with dout as in[slot]. */
+bool vkd__pairs_loss_out(vkd_graph *g, vkd__node *n, uint32_t slot);
 
 /* Inside lower. All return false, and the plan has failed, where something does not fit. */
 
@@ -50,9 +52,9 @@ bool vkd__pair_squares(vkd__lower *l, vkd_tensor x, vkd__pair_matrix squares,
 /* w, in scratch memory, from distances and their gradient, which are both tensors or neither. */
 bool vkd__pair_weights(vkd__lower *l, uint32_t N, vkd__pair_matrix distances,
                        vkd__pair_matrix gradient, vkd__pair_matrix w);
-/* dx = scale * factor * the sum above, w in scratch memory, factor a () tensor or {0} for 1. */
-bool vkd__pair_gradient(vkd__lower *l, vkd_tensor x, vkd__pair_matrix w, vkd_tensor factor,
-                        float scale, vkd_tensor dx);
+/* dx = scale * factor * the sum above, w in scratch memory, factor one number or NULL for 1. */
+bool vkd__pair_gradient(vkd__lower *l, vkd_tensor x, vkd__pair_matrix w,
+                        const vkd__pair_matrix *factor, float scale, vkd_tensor dx);
 /* out, a () tensor, is the sum of `count` scratch values. */
 bool vkd__pair_total(vkd__lower *l, uint32_t values, uint32_t count, vkd_tensor out);
 

@@ -52,7 +52,7 @@ static bool grad_lower(vkd__lower *l, const vkd__node *n) {
     const vkd__pair_matrix w = vkd__pair_scratch(l, N);
     return vkd__pair_weights(l, N, (vkd__pair_matrix){.tensor = n->in[1]},
                              (vkd__pair_matrix){.tensor = n->in[2]}, w) &&
-           vkd__pair_gradient(l, n->in[0], w, (vkd_tensor){0}, 1, n->out[0]);
+           vkd__pair_gradient(l, n->in[0], w, NULL, 1, n->out[0]);
 }
 
 static void grad_reference(const vkd__ref *r) {

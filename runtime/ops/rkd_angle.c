@@ -75,7 +75,8 @@ static bool lower(vkd__lower *l, const vkd__node *n) {
     vkd__cost(launch, (gradient ? 40 : 10) * cubed, 20.0 * N * N);
     if (!vkd__pair_total(l, values, blocks, n->out[0])) return false;
     return !gradient ||
-           vkd__pair_gradient(l, n->in[STUDENT], T, n->in[DOUT], (float)(2 / cubed), n->out[1]);
+           vkd__pair_gradient(l, n->in[STUDENT], T, &(vkd__pair_matrix){.tensor = n->in[DOUT]},
+                              (float)(2 / cubed), n->out[1]);
 }
 
 /* ---- Reference: the definition, with directions ---- */

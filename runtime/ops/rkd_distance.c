@@ -82,8 +82,8 @@ static bool lower(vkd__lower *l, const vkd__node *n) {
     if (n->in_count <= DOUT || !n->in[DOUT].id) return true;
     const vkd__pair_matrix w = vkd__pair_scratch(l, N);
     return lower_stage(l, &m, N, STAGE_WEIGHTS, w) &&
-           vkd__pair_gradient(l, n->in[STUDENT], w, n->in[DOUT], 2.0f / ((float)N * (float)N),
-                              n->out[1]);
+           vkd__pair_gradient(l, n->in[STUDENT], w, &(vkd__pair_matrix){.tensor = n->in[DOUT]},
+                              2.0f / ((float)N * (float)N), n->out[1]);
 }
 
 /* ---- Reference ---- */
