@@ -75,6 +75,11 @@ vkd_result vkd__cached_teacher_open(vkd__session *s, vkd__phase *p) {
         const char *path = p->stage->teachers[k].cache;
         vkd__teacher_cache *c = &p->caches[k];
         if (!path) continue;
+        if (p->stage->augmented)
+            return vkd__fail(s->ctx, VKD_E_DATA,
+                             "'%s' was made of images as they are, and stage '%s' augments them; "
+                             "leave the cache out",
+                             path, p->stage->name);
         r = vkd__teacher_cache_open(s->ctx, path, c);
         vkd__teacher_cache_info need = split;
         need.k = c->info.k; /* whichever it is, the losses decide */

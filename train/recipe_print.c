@@ -80,7 +80,8 @@ static void print_stage(vkd__text *t, const vkd_recipe *r, const vkd__recipe_sta
     if (s->teacher_count == 1) vkd__text_add(t, "    teacher: %s\n", r->models[s->teacher].name);
     if (s->teacher_count == 1 && s->teachers[0].cache) {
         vkd__text_add(t, "    teacher_cache: ");
-        print_text(t, s->teachers[0].cache);
+        print_quoted(t, s->teachers[0].cache);
+        vkd__text_add(t, "\n");
     }
     if (s->teacher_count > 1) vkd__text_add(t, "    teachers:\n");
     for (uint32_t i = 0; i < s->teacher_count && s->teacher_count > 1; i++) {
@@ -88,7 +89,8 @@ static void print_stage(vkd__text *t, const vkd_recipe *r, const vkd__recipe_sta
         print_f32(t, "        ", "weight", s->teachers[i].weight);
         if (!s->teachers[i].cache) continue;
         vkd__text_add(t, "        cache: ");
-        print_text(t, s->teachers[i].cache);
+        print_quoted(t, s->teachers[i].cache);
+        vkd__text_add(t, "\n");
     }
     const vkd__table fields = vkd__stage_fields();
     print_fields(t, "    ", fields.fields, fields.count, &s->options);

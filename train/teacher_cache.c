@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/half.h"
+#include "train/model_file.h"
 
 #define FORMAT "vkdistill teacher cache 1"
 
@@ -20,6 +21,7 @@ vkd_result vkd__teacher_hash(vkd_ctx *ctx, vkd_store *store, const char *group, 
         const vkd_store_info info = vkd_store_at(store, i);
         if (!info.parameter && !info.buffer) continue;
         if (strncmp(info.name, group, length) || info.name[length] != '.') continue;
+        if (vkd__is_adapter(info.name + length + 1)) continue; /* of losses that taught it */
         const size_t bytes = (size_t)vkd_shape_count(info.shape) * vkd_dtype_size(info.dtype);
         void *values = vkd__alloc(ctx, bytes, 1);
         if (!values) return VKD_E_MEMORY;

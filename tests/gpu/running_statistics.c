@@ -94,7 +94,7 @@ static void a_saved_model_answers_as_it_did_in_its_run(void **state) {
     static const char *const names[] = {"teacher", "student_control", "student"};
     vkd_recipe *recipe = toy_recipe(b->ctx, &b->data, NULL);
     vkd__dataset data = {0};
-    assert_int_equal(recipe->data.def->load(b->ctx, recipe->data.part.config, &data), VKD_OK);
+    assert_int_equal(vkd__recipe_load_data(b->ctx, recipe, &data), VKD_OK);
     for (size_t i = 0; i < VKD_COUNT(names); i++) {
         char file[64];
         snprintf(file, sizeof file, "whole/%s.safetensors", names[i]);
