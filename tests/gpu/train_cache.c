@@ -141,7 +141,7 @@ static void a_cache_for_something_else_is_refused(void **state) {
     } cases[] = {
         {"dense.st", "seed=77", "the hash of the teacher's parameters is"},
         {"dense.st", "data.mean=0.25", "the hash of the data is"},
-        {"dense.st", "data.train_count=240", "samples: 256 where this needs 240"},
+        {"dense.st", "data.samples=240", "samples: 256 where this needs 240"},
         {"top.st", "stages.distil.losses=[{loss: kd_kl, tau: 2}]", "where this needs 2"},
         {"top.st", "stages.distil.losses=[{loss: kd_mse}]", "needs all logits"},
         {"top.st", "stages.distil.losses=[{loss: kd_topk, tau: 3, k: 3}]", "wants 3"},
