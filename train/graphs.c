@@ -289,3 +289,29 @@ vkd_result vkd__graph_infer(const vkd__session *s, const vkd__recipe_model *m, c
     vkd_output(g, "logits", forward(g, s, m, group, x, false, &io));
     return finish(g, VKD_OK, out);
 }
+
+vkd_result vkd__graph_show(const vkd__session *s, const vkd__recipe_model *m, const char *group,
+                           uint32_t batch, const char *const *taps, uint32_t tap_count,
+                           vkd_shape *shapes, vkd_graph **out) {
+    *out = NULL;
+    vkd_graph *g = NULL;
+    char name[128];
+    snprintf(name, sizeof name, "%s.show", group);
+    const vkd_result r =
+        vkd_graph_create(s->ctx, s->store, &(vkd_graph_desc){.name = name, .seed = s->seed}, &g);
+    if (r) return r;
+    const vkd_tensor indices = vkd_input(g, "indices", VKD_I32, VKD_SHAPE(batch));
+    const vkd_tensor x = images(g, s, "data.test", s->data->test.count, indices);
+    vkd__model_io io;
+    vkd_output(g, "logits", forward(g, s, m, group, x, false, &io));
+    for (uint32_t i = 0; i < tap_count; i++) {
+        const vkd_tensor tap = vkd__tap_find(&io, taps[i]);
+        shapes[i] = VKD_SCALAR;
+        if (!tap.id || vkd_tensor_shape(g, tap).axes != 4) continue;
+        const vkd_tensor map = vkd_mean(g, vkd_square(g, tap), 1u << 3, false);
+        shapes[i] = vkd_tensor_shape(g, map);
+        snprintf(name, sizeof name, "map.%s", taps[i]);
+        vkd_output(g, name, map);
+    }
+    return finish(g, VKD_OK, out);
+}

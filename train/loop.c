@@ -18,6 +18,7 @@ typedef struct loop {
     vkd__session *s;
     vkd__phase *p;
     vkd_program *program;
+    vkd__show *show;          /* or NULL */
     vkd__order order, pseudo; /* of labelled samples, and of those that a stage labelled */
     uint32_t first_row;       /* the sample that the first row of targets is of */
     vkd__infer test;          /* program NULL: no evaluation between epochs */
@@ -130,6 +131,7 @@ static vkd_result log_row(loop *l) {
     vkd_progress progress;
     report(l, &progress, names, values);
     const vkd_result r = vkd__metrics_step(l->s, &progress);
+    vkd__show_report(l->show, &progress);
     if (l->s->desc->progress) l->s->desc->progress(l->s->desc->user, &progress);
     l->s->sums = (vkd__sums){0};
     l->row_started = vkd__seconds();
@@ -214,6 +216,7 @@ static vkd_result run_steps(loop *l) {
     vkd_result r = VKD_OK;
     while (!r && l->submitted < l->p->steps) {
         if (l->submitted - s->step == IN_FLIGHT) r = collect(l);
+        if (!r) r = vkd__show_step(l->show, l->p, l->program);
         if (!r) r = submit(l);
         if (!r && is_due(l->submitted, epochs)) r = evaluate_epoch(l);
         if (!r && is_due(l->submitted, s->recipe->options.checkpoint_every) &&
@@ -307,6 +310,7 @@ static vkd_result open_loop(loop *l, bool restore) {
         r = vkd__average_copy(s, l->p->group, l->p->average, VKD__COPY_PARAMETERS | VKD__COPY_REST);
     if (!r) r = open_evaluation(l);
     if (!r) vkd_program_set_step(l->program, (int32_t)s->step);
+    if (!r) r = vkd__show_create(s, l->p, &l->show);
     return r;
 }
 
@@ -333,6 +337,7 @@ vkd_result vkd__loop(vkd__session *s, vkd__phase *p, bool restore) {
     if (!r) r = tell_profile(&l);
     if (!r && p->average) r = vkd__average_copy(s, p->average, p->group, VKD__COPY_PARAMETERS);
     p->seconds = l.seconds_before + vkd__seconds() - l.started;
+    vkd__show_destroy(l.show);
     vkd_program_destroy(l.program);
     vkd__infer_destroy(&l.test);
     vkd__order_term(s->ctx, &l.order);

@@ -4,7 +4,8 @@
  * their weights), "gradient_norm", "learning_rate", "samples_per_second"; rows of epochs have
  * "phase", "stage", "epoch", "test_accuracy", "calibration_error", and with a teacher "kl",
  * "agreement" and "teacher_entropy". A phase begins with the row of step 0: "scale.<term>", weight
- * times value, and "gradient_norm.<term>". Rows with "warning" say what looks wrong. The first row
+ * times value, and "gradient_norm.<term>". Rows with "warning" say what looks wrong; a setting that
+ * a viewer turned is a row with "event": "setting", "step", "name", "from" and "to". The first row
  * has "device" and "sizes", what kernels are launched with: they decide the order of sums. */
 #include <math.h>
 #include <string.h>
@@ -91,6 +92,18 @@ vkd_result vkd__metrics_step(vkd__session *s, const vkd_progress *p) {
     member(&t, "samples_per_second", p->samples_per_second);
     if (phase->loss_scale > 0) member(&t, "loss_scale", phase->loss_scale);
     vkd__text_add(&t, ", \"skipped\": %llu", (unsigned long long)phase->skipped);
+    return write_line(s, &t);
+}
+
+vkd_result vkd__metrics_setting(vkd__session *s, const vkd__phase *p, const char *name, double from,
+                                double to) {
+    vkd__text t = {.ctx = s->ctx};
+    vkd__text_add(&t,
+                  "{\"phase\": \"%s\", \"stage\": \"%s\", \"step\": %llu, \"event\": \"setting\"",
+                  p->group, p->stage->name, (unsigned long long)s->step);
+    vkd__text_add(&t, ", \"name\": \"%s\"", name);
+    member(&t, "from", from);
+    member(&t, "to", to);
     return write_line(s, &t);
 }
 

@@ -48,7 +48,8 @@ static vkd_result open_folder(vkd__session *s, const char *text) {
 
 /* A run that failed before its first step leaves the folder free for the corrected one. */
 static void leave_folder(vkd__session *s) {
-    static const char *const files[][2] = {{"recipe", ".yaml"}, {"metrics", ".jsonl"}};
+    static const char *const files[][2] = {
+        {"recipe", ".yaml"}, {"metrics", ".jsonl"}, {"live", ""}};
     if (!s->claimed || s->phase || s->step) return;
     vkd__metrics_close(s);
     for (size_t i = 0; i < VKD_COUNT(files); i++) {
@@ -278,11 +279,27 @@ static vkd_result name_checkpoint(vkd__session *s, vkd_result r) {
                      there ? path : "", there ? "', go on with --resume" : "");
 }
 
+static vkd_result open_live(vkd__session *s) {
+    const char *path = vkd__session_path(s, "live", "");
+    return path ? vkd__live_writer_create(s->ctx, path, &s->live) : VKD_E_MEMORY;
+}
+
+static void close_live(vkd__session *s, vkd_result r) {
+    if (!s->live) return;
+    vkd__live_now(s->live)->state = r == VKD_OK              ? VKD_LIVE_FINISHED
+                                    : r == VKD_E_INTERRUPTED ? VKD_LIVE_STOPPED
+                                                             : VKD_LIVE_FAILED;
+    vkd__live_publish(s->live, NULL);
+    vkd__live_writer_destroy(s->live);
+    s->live = NULL;
+}
+
 vkd_result vkd__session_train(vkd__session *s) {
     bool restore = false;
     vkd_result r = VKD_OK;
     if (s->desc->resume) r = vkd__checkpoint_read(s, &restore);
     if (!r) r = vkd__metrics_open(s);
+    if (!r) r = open_live(s);
     /* Between phases nothing but parameters was saved, and they are in the store already. Within
      * one, the loop restores, after its graph has made the optimiser's state. */
     if (!r && restore && !s->step) {
@@ -294,6 +311,7 @@ vkd_result vkd__session_train(vkd__session *s) {
         restore = false;
     }
     vkd__metrics_close(s);
+    close_live(s, r);
     if (r) leave_folder(s);
     if (r == VKD_E_DEVICE_LOST) r = name_checkpoint(s, r);
     return r;

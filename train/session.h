@@ -12,6 +12,7 @@
  *   label.c       samples that a teacher labels
  *   tables.c      what a step reads and does not change
  *   states.c      what a step keeps beside the parameters
+ *   show.c        what a viewer sees, and what it asks for
  *   loop.c        steps in flight, logging, the guard
  *   infer.c       a model's logits for a whole split
  *   evaluate.c    the figures of the table
@@ -24,6 +25,7 @@
 #include <stdio.h>
 
 #include "train/figures.h"
+#include "train/live.h"
 #include "train/order.h"
 #include "train/recipe.h"
 #include "train/teacher_cache.h"
@@ -97,6 +99,7 @@ typedef struct vkd__session {
     bool claimed;              /* this session wrote the folder's first recipe.yaml */
     vkd_batch_desc batch;
     vkd_store *store;
+    vkd__live_writer *live; /* NULL where there is none */
     vkd__phase *phases;
     uint32_t phase_count;
     bool *cached; /* (model_count) its logits for the training split, as it is now, are in the store
@@ -156,6 +159,12 @@ vkd_result vkd__graph_declare(const vkd__session *s, const vkd__phase *p);
  * first of these for a group gives its parameters their start values. */
 vkd_result vkd__graph_infer(const vkd__session *s, const vkd__recipe_model *m, const char *group,
                             const char *split, uint32_t count, uint32_t batch, vkd_graph **out);
+/* The same on the first `batch` samples of the test split, with maps: output "map.<tap>" (B, H, W)
+ * is the mean over channels of the tap's squares, for the taps that are images. shapes[i] is its
+ * shape, without axes where there is none. */
+vkd_result vkd__graph_show(const vkd__session *s, const vkd__recipe_model *m, const char *group,
+                           uint32_t batch, const char *const *taps, uint32_t tap_count,
+                           vkd_shape *shapes, vkd_graph **out);
 /* The store tensor that holds a teacher's logits for the training split, (N, V). */
 void vkd__cache_name(const vkd__recipe_model *teacher, char *out, size_t size);
 
@@ -208,6 +217,16 @@ double vkd__average_decay(const vkd__phase *p, uint64_t step);
 /* ---- tables.c ---- */
 /* Into the store, each once while what it follows from stays as it is. */
 vkd_result vkd__tables_fill(vkd__session *s, const vkd__phase *p);
+
+/* ---- show.c ---- */
+typedef struct vkd__show vkd__show;
+/* *out is NULL where nobody can watch; the functions below take NULL then. Errors: VKD_E_MEMORY. */
+vkd_result vkd__show_create(vkd__session *s, const vkd__phase *p, vkd__show **out);
+void vkd__show_destroy(vkd__show *b);
+/* After a row of metrics. */
+void vkd__show_report(vkd__show *b, const vkd_progress *p);
+/* After each collected step: takes requests, computes the probe batch when it is time. */
+vkd_result vkd__show_step(vkd__show *b, vkd__phase *p, vkd_program *training);
 
 /* ---- states.c ---- */
 /* Lists the states of the phase's group that its training step names; a `fresh` phase begins with
@@ -287,6 +306,9 @@ typedef struct vkd__label_row {
 vkd_result vkd__metrics_label(vkd__session *s, const vkd__phase *p, const vkd__label_row *row);
 vkd_result vkd__metrics_start(vkd__session *s, const vkd__phase *p);
 vkd_result vkd__metrics_warning(vkd__session *s, const vkd__phase *p, const char *text);
+/* A setting that a viewer has changed. */
+vkd_result vkd__metrics_setting(vkd__session *s, const vkd__phase *p, const char *name, double from,
+                                double to);
 void vkd__metrics_close(vkd__session *s);
 
 /* ---- model_file.c ---- */

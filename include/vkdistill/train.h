@@ -149,6 +149,75 @@ VKD_API const char *vkd_run_warning(const vkd_run *run, uint32_t index);
 /* What the folder's summary.json holds. The caller frees it with vkd_free_text. NULL: no memory. */
 VKD_API char *vkd_run_summary(const vkd_run *run);
 
+/* ---- Watching a run -------------------------------------------------------------------------- */
+
+/* The file "live" of a run's folder, written while the run trains: where it stands, and what
+ * student and teacher say of a few test samples, the probe batch. A watcher may ask the trainer for
+ * another temperature or loss weight. Neither side waits for the other, and either may end at any
+ * time. The layout is in docs/formats.md. */
+typedef struct vkd_live vkd_live;
+
+typedef enum vkd_live_state {
+    VKD_LIVE_STARTING,
+    VKD_LIVE_TRAINING,
+    VKD_LIVE_FINISHED,
+    VKD_LIVE_STOPPED, /* asked to; a checkpoint is there */
+    VKD_LIVE_FAILED
+} vkd_live_state;
+
+/* Where a feature map is large: the mean over its channels of their squares (Zagoruyko &
+ * Komodakis, arXiv:1612.03928, with p = 2, before any normalisation). */
+typedef struct vkd_live_map {
+    const char *tap;
+    bool teacher; /* else the student's */
+    uint32_t height, width;
+    const float *values; /* (samples, height, width) */
+} vkd_live_map;
+
+typedef struct vkd_live_setting {
+    const char *name; /* "tau.<term>" or "weight.<term>" */
+    float value;
+} vkd_live_setting;
+
+typedef struct vkd_live_frame {
+    uint64_t sequence; /* grows with each change */
+    uint64_t updated;  /* nanoseconds since 1970 */
+    vkd_live_state state;
+    bool alive; /* the trainer's process is there; false with TRAINING: it was killed */
+    const char *phase, *stage, *teacher; /* "" where there is none */
+    uint32_t phase_index, phase_count, seed_index, seed_count;
+    uint64_t step, steps;
+    double loss, gradient_norm, learning_rate, samples_per_second;
+    double test_accuracy; /* newest evaluation, 0 to 1; below 0 when there was none */
+    /* The probe batch; samples is 0 until it was computed once. */
+    uint32_t samples, classes;
+    const int32_t *indices, *labels; /* (samples); numbers of the test split */
+    const float *student_logits;     /* (samples, classes), or NULL */
+    const float *teacher_logits;
+    uint32_t map_count;
+    const vkd_live_map *maps;
+    uint32_t setting_count;
+    const vkd_live_setting *settings; /* as the trainer has them */
+    bool pending;                     /* the last request has not been taken yet */
+} vkd_live_frame;
+
+/* Errors: VKD_E_FILE: there is no such file; VKD_E_FORMAT: it is none of this version, cut short,
+ * or noise; VKD_E_MEMORY. */
+VKD_API vkd_result vkd_live_open(vkd_ctx *ctx, const char *folder, vkd_live **out);
+VKD_API void vkd_live_close(vkd_live *live);
+/* The newest whole state. Never blocks. *out and all it points to are valid until the next call;
+ * after an error they are as before. Follows a run that is started over. Errors: VKD_E_FORMAT,
+ * VKD_E_MEMORY. */
+VKD_API vkd_result vkd_live_read(vkd_live *live, const vkd_live_frame **out);
+/* Says that somebody looks: for two seconds from now the probe batch is computed up to ten times a
+ * second, as long as that takes less than 2 % of the training; else every ten seconds.
+ * Errors: VKD_E_FILE. */
+VKD_API vkd_result vkd_live_watch(vkd_live *live);
+/* Asks for other values of settings that the frame names, from the next step on; the trainer
+ * ignores names that it does not have and values out of range. Errors: VKD_E_ARGUMENT, VKD_E_FILE.
+ */
+VKD_API vkd_result vkd_live_ask(vkd_live *live, const vkd_live_setting *settings, uint32_t count);
+
 #ifdef __cplusplus
 }
 #endif

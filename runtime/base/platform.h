@@ -29,6 +29,19 @@ vkd_result vkd__write_file(vkd_ctx *ctx, const char *path, const vkd__bytes *par
 int vkd__lock_file(vkd_ctx *ctx, const char *path, double seconds);
 void vkd__unlock_file(int lock); /* -1 is allowed */
 
+/* A file that two programs read and write at the same time, at places and never mapped: one that is
+ * cut short meanwhile gives fewer bytes and ends nobody. -1: it cannot be opened. */
+int vkd__shared_open(const char *path, bool create);
+void vkd__shared_close(int file); /* -1 is allowed */
+size_t vkd__shared_read(int file, uint64_t at, void *to, size_t size); /* bytes that are there */
+bool vkd__shared_write(int file, uint64_t at, const void *from, size_t size);
+bool vkd__shared_resize(int file, uint64_t size);
+/* Whether path is still this file, and not another that took its place. */
+bool vkd__shared_is(int file, const char *path);
+
+uint32_t vkd__process_id(void);
+bool vkd__process_lives(uint32_t id);
+
 /* Makes a folder and those above it. Errors: VKD_E_FILE. */
 vkd_result vkd__make_folder(vkd_ctx *ctx, const char *path);
 bool vkd__file_exists(const char *path);
@@ -44,6 +57,7 @@ vkd_result vkd__list_folder(vkd_ctx *ctx, const char *path, const char *suffix, 
 bool vkd__cache_folder(char *out, size_t size);
 
 double vkd__seconds(void); /* monotonic */
+uint64_t vkd__clock(void); /* nanoseconds since 1970 */
 void vkd__sleep(double seconds);
 
 /* From the first call on, SIGINT and SIGTERM set a flag instead of ending the process; a second

@@ -194,6 +194,61 @@ void vkd__unlock_file(int lock) {
     if (lock >= 0) close(lock);
 }
 
+/* ---- Shared files ---------------------------------------------------------------------------- */
+
+int vkd__shared_open(const char *path, bool create) {
+    const int fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK | (create ? O_CREAT : 0), 0666);
+    struct stat info;
+    if (fd < 0) return -1;
+    if (!fstat(fd, &info) && S_ISREG(info.st_mode)) return fd;
+    close(fd);
+    return -1;
+}
+
+void vkd__shared_close(int file) {
+    if (file >= 0) close(file);
+}
+
+size_t vkd__shared_read(int file, uint64_t at, void *to, size_t size) {
+    size_t done = 0;
+    while (done < size) {
+        const ssize_t n = pread(file, (char *)to + done, size - done, (off_t)(at + done));
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) break;
+        done += (size_t)n;
+    }
+    return done;
+}
+
+bool vkd__shared_write(int file, uint64_t at, const void *from, size_t size) {
+    size_t done = 0;
+    while (done < size) {
+        const ssize_t n = pwrite(file, (const char *)from + done, size - done, (off_t)(at + done));
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) return false;
+        done += (size_t)n;
+    }
+    return true;
+}
+
+bool vkd__shared_resize(int file, uint64_t size) {
+    return !ftruncate(file, (off_t)size);
+}
+
+bool vkd__shared_is(int file, const char *path) {
+    struct stat here, there;
+    return !fstat(file, &here) && !stat(path, &there) && here.st_ino == there.st_ino &&
+           here.st_dev == there.st_dev;
+}
+
+uint32_t vkd__process_id(void) {
+    return (uint32_t)getpid();
+}
+
+bool vkd__process_lives(uint32_t id) {
+    return id && id <= INT32_MAX && (!kill((pid_t)id, 0) || errno == EPERM);
+}
+
 static bool is_folder(const char *path) {
     struct stat info;
     return !stat(path, &info) && S_ISDIR(info.st_mode);
@@ -234,6 +289,12 @@ bool vkd__cache_folder(char *out, size_t size) {
 }
 
 /* ---- Time ------------------------------------------------------------------------------------ */
+
+uint64_t vkd__clock(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
 
 double vkd__seconds(void) {
     struct timespec now;
