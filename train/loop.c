@@ -40,22 +40,20 @@ static double learning_rate(const loop *l, uint64_t step) {
            vkd__schedule_factor(stage->schedule, stage->schedule_part.config, stage->warmup, &at);
 }
 
-/* The samples of a step: blocks of the epoch's permutation, whose last incomplete block is left
- * out. */
-static void choose(vkd__order *o, uint64_t step, uint32_t batch, int32_t *out) {
-    const uint64_t blocks = o->count / batch;
-    const uint32_t *order = vkd__order_epoch(o, step / blocks);
-    const uint64_t first = (step % blocks) * batch;
-    for (uint32_t i = 0; i < batch; i++)
+/* The samples of a step. */
+static void choose(vkd__order *o, uint64_t step, int32_t *out) {
+    const uint32_t *order = vkd__order_epoch(o, step / o->steps);
+    const uint64_t first = (step % o->steps) * o->batch;
+    for (uint32_t i = 0; i < o->batch; i++)
         out[i] = (int32_t)order[first + i];
 }
 
 static void write_batch(loop *l, int32_t *indices, int32_t *labels, int32_t *rows) {
     const uint32_t labelled = vkd__phase_labelled(l->p), pseudo = vkd__phase_pseudo(l->p);
-    if (labelled) choose(&l->order, l->submitted, labelled, indices);
+    if (labelled) choose(&l->order, l->submitted, indices);
     for (uint32_t i = 0; i < labelled && labels; i++)
         labels[i] = l->s->data->train.labels[indices[i]];
-    if (pseudo) choose(&l->pseudo, l->submitted, pseudo, indices + labelled);
+    if (pseudo) choose(&l->pseudo, l->submitted, indices + labelled);
     for (uint32_t i = 0; i < pseudo && rows; i++)
         rows[i] = indices[labelled + i] - (int32_t)l->first_row;
 }
@@ -267,11 +265,8 @@ static vkd_result make_program(loop *l, bool fresh) {
 static vkd_result open_orders(loop *l) {
     vkd__session *s = l->s;
     const vkd__recipe_stage *stage = l->p->stage;
-    /* One stream for the whole run: a control sees what its student sees, and stages that differ in
-     * one setting differ in nothing else. */
-    const vkd__u32s *omit = &stage->options.omit_classes;
-    vkd_result r = vkd__order_init(s->ctx, &l->order, s->seed, "order", s->data->train.labels,
-                                   vkd__stage_samples(s, stage), omit->v, omit->count);
+    const vkd__order_desc order = vkd__stage_order(s, stage);
+    vkd_result r = vkd__order_init(s->ctx, &l->order, &order);
     const vkd__pseudo *labels = NULL;
     if (!r && l->p->labels) r = vkd__label_get(s, stage->data.pseudo, &labels);
     if (r || !labels) return r;
@@ -282,7 +277,7 @@ static vkd_result open_orders(loop *l) {
                          stage->name, (unsigned)batch, l->p->labels->name, (unsigned)labels->count);
     l->first_row = labels->first;
     return vkd__order_from(s->ctx, &l->pseudo, s->seed, "order.labels", labels->entries,
-                           labels->count);
+                           labels->count, batch);
 }
 
 static vkd_result open_evaluation(loop *l) {

@@ -98,39 +98,64 @@ static vkd_result collect_terms(vkd__session *s, vkd__phase *p) {
     return VKD_OK;
 }
 
-uint32_t vkd__stage_samples(const vkd__session *s, const vkd__recipe_stage *stage) {
-    const uint32_t all = s->data->train.count, most = stage->options.samples;
-    return most && most < all ? most : all;
+vkd__order_desc vkd__stage_order(const vkd__session *s, const vkd__recipe_stage *stage) {
+    const vkd__stage_options *o = &stage->options;
+    const uint32_t all = s->data->train.count, left = o->first < all ? all - o->first : 0;
+    const uint32_t samples = o->samples && o->samples < left ? o->samples : left;
+    /* One stream for the whole run: a control sees what its student sees, and stages that differ in
+     * one setting differ in nothing else. */
+    return (vkd__order_desc){.seed = s->seed,
+                             .name = "order",
+                             .labels = s->data->train.labels,
+                             .first = o->first,
+                             .end = o->first + samples,
+                             .classes = &o->classes,
+                             .omit = &o->omit_classes,
+                             .batch = o->batch,
+                             .per_class = o->sampler == VKD__SAMPLER_CLASSES ? o->per_class : 0};
 }
 
-/* Those of the stage's samples that are of no omitted class. */
-static uint32_t samples_left(const vkd__session *s, const vkd__recipe_stage *stage) {
-    const vkd__u32s *omit = &stage->options.omit_classes;
-    const uint32_t samples = vkd__stage_samples(s, stage);
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < samples; i++) {
-        bool out = false;
-        for (uint32_t k = 0; k < omit->count; k++)
-            out = out || (uint32_t)s->data->train.labels[i] == omit->v[k];
-        count += !out;
-    }
-    return count;
+static vkd_result check_classes(vkd__session *s, const char *stage, const char *verb,
+                                const vkd__u32s *list) {
+    for (uint32_t i = 0; i < list->count; i++)
+        if (list->v[i] >= s->data->classes)
+            return vkd__fail(s->ctx, VKD_E_RECIPE, "stage '%s' %s class %u, the data has %u", stage,
+                             verb, (unsigned)list->v[i], (unsigned)s->data->classes);
+    return VKD_OK;
+}
+
+static vkd_result no_batch(vkd__session *s, const vkd__phase *p, uint32_t samples) {
+    const vkd__recipe_stage *stage = p->stage;
+    const vkd__stage_options *o = &stage->options;
+    if (vkd__phase_labelled(p) && o->first >= s->data->train.count)
+        return vkd__fail(s->ctx, VKD_E_RECIPE,
+                         "stage '%s': first is %u, the training split has %u samples", stage->name,
+                         (unsigned)o->first, (unsigned)s->data->train.count);
+    if (samples < o->batch)
+        return vkd__fail(s->ctx, VKD_E_RECIPE,
+                         "stage '%s': a batch of %u is more than the %u training samples",
+                         stage->name, (unsigned)o->batch, (unsigned)samples);
+    return vkd__fail(s->ctx, VKD_E_RECIPE,
+                     "stage '%s': the classes of its %u training samples make no batch of %u with "
+                     "%u of a class",
+                     stage->name, (unsigned)samples, (unsigned)o->batch, (unsigned)o->per_class);
 }
 
 static vkd_result set_length(vkd__session *s, vkd__phase *p) {
     const vkd__stage_options *o = &p->stage->options;
-    for (uint32_t i = 0; i < o->omit_classes.count; i++)
-        if (o->omit_classes.v[i] >= s->data->classes)
-            return vkd__fail(s->ctx, VKD_E_RECIPE, "stage '%s' omits class %u, the data has %u",
-                             p->stage->name, (unsigned)o->omit_classes.v[i],
-                             (unsigned)s->data->classes);
-    const uint32_t samples =
-        vkd__phase_labelled(p) ? samples_left(s, p->stage) : vkd__label_samples(s, p->labels);
-    p->epoch_steps = samples / o->batch;
-    if (!p->epoch_steps)
-        return vkd__fail(s->ctx, VKD_E_RECIPE,
-                         "stage '%s': a batch of %u is more than the %u training samples",
-                         p->stage->name, (unsigned)o->batch, (unsigned)samples);
+    vkd__order order = {.count = p->labels ? vkd__label_samples(s, p->labels) : 0};
+    order.steps = order.count / o->batch;
+    vkd_result r = check_classes(s, p->stage->name, "omits", &o->omit_classes);
+    if (!r) r = check_classes(s, p->stage->name, "names", &o->classes);
+    if (!r && vkd__phase_labelled(p)) {
+        const vkd__order_desc desc = vkd__stage_order(s, p->stage);
+        r = vkd__order_init(s->ctx, &order, &desc);
+    }
+    if (r) return r;
+    const uint32_t samples = order.count;
+    p->epoch_steps = order.steps;
+    vkd__order_term(s->ctx, &order);
+    if (!p->epoch_steps) return no_batch(s, p, samples);
     p->steps = o->epochs ? o->epochs * p->epoch_steps : o->steps;
     if (p->steps > INT32_MAX)
         return vkd__fail(s->ctx, VKD_E_RECIPE, "stage '%s': %llu steps are too many",

@@ -55,6 +55,7 @@ typedef struct vkd__recipe_teacher {
 
 enum { VKD__LOGITS_CACHED, VKD__LOGITS_LIVE };
 enum { VKD__COMBINE_PROBABILITIES, VKD__COMBINE_LOGITS };
+enum { VKD__SAMPLER_SHUFFLE, VKD__SAMPLER_CLASSES };
 enum { VKD__PRECISION_F32, VKD__PRECISION_MIXED, VKD__PRECISION_MIXED_BF16 };
 
 typedef struct vkd__stage_options {
@@ -62,11 +63,15 @@ typedef struct vkd__stage_options {
     uint32_t steps;
     uint32_t batch;
     uint32_t samples; /* 0: all */
+    uint32_t first;   /* samples before them */
     bool control;
     uint32_t teacher_logits; /* VKD__LOGITS_... */
     uint32_t combine;        /* VKD__COMBINE_...: what several teachers say together */
     float ema;               /* decay of the averaged parameters; 0: none */
+    vkd__u32s classes;       /* empty: all */
     vkd__u32s omit_classes;
+    uint32_t sampler;   /* VKD__SAMPLER_... */
+    uint32_t per_class; /* VKD__SAMPLER_CLASSES; divides batch */
 } vkd__stage_options;
 
 /* What a stage trains on. */

@@ -33,7 +33,14 @@ static const vkd__field stage_fields[] = {
      .low = 0,
      .high = 4294967295.0,
      .preset = "0",
-     .help = "train on the first so many samples of the training split only; 0: all"},
+     .help = "train on so many samples of the training split only; 0: all"},
+    {.name = "first",
+     .type = VKD__FIELD_U32,
+     .offset = offsetof(vkd__stage_options, first),
+     .low = 0,
+     .high = 4294967295.0,
+     .preset = "0",
+     .help = "begin with this sample of the training split, so that stages can have parts of it"},
     {.name = "control",
      .type = VKD__FIELD_BOOL,
      .offset = offsetof(vkd__stage_options, control),
@@ -63,6 +70,13 @@ static const vkd__field stage_fields[] = {
      .preset = "0",
      .help = "decay of a moving average of the parameters, which is evaluated and which the model "
              "becomes at the stage's end; 0: none"},
+    {.name = "classes",
+     .type = VKD__FIELD_U32S,
+     .offset = offsetof(vkd__stage_options, classes),
+     .low = 0,
+     .high = 199999,
+     .preset = "[]",
+     .help = "the only classes whose samples the stage sees; []: all"},
     {.name = "omit_classes",
      .type = VKD__FIELD_U32S,
      .offset = offsetof(vkd__stage_options, omit_classes),
@@ -70,6 +84,20 @@ static const vkd__field stage_fields[] = {
      .high = 199999,
      .preset = "[]",
      .help = "classes whose samples the stage never sees"},
+    {.name = "sampler",
+     .type = VKD__FIELD_ENUM,
+     .offset = offsetof(vkd__stage_options, sampler),
+     .preset = "shuffle",
+     .words = "shuffle|classes",
+     .help = "shuffle: an epoch is a permutation of the samples; classes: each batch has per_class "
+             "samples of each of batch / per_class classes, which are drawn"},
+    {.name = "per_class",
+     .type = VKD__FIELD_U32,
+     .offset = offsetof(vkd__stage_options, per_class),
+     .low = 1,
+     .high = 65535,
+     .preset = "2",
+     .help = "with sampler classes: samples of a class in a batch, which they must divide"},
 };
 
 vkd__table vkd__stage_fields(void) {
@@ -304,6 +332,10 @@ static vkd_result read_training(vkd__reader *r, const vkd__tree *map, vkd__recip
     if (!result && !s->options.epochs == !s->options.steps)
         result = vkd__fail(r->ctx, VKD_E_RECIPE, "%s: %s needs either epochs or steps, and has %s",
                            map->where, what, s->options.epochs ? "both" : "none of them");
+    const vkd__stage_options *o = &s->options;
+    if (!result && o->sampler == VKD__SAMPLER_CLASSES && o->batch % o->per_class)
+        result = vkd__fail(r->ctx, VKD_E_RECIPE, "%s: %s: per_class %u does not divide batch %u",
+                           map->where, what, (unsigned)o->per_class, (unsigned)o->batch);
     if (!result) result = check_control(r, map, s);
     if (!result) result = check_average(r, map, s);
     return result;

@@ -141,8 +141,8 @@ const vkd__recipe_stage *vkd__phase_taught(const vkd__session *s, const vkd__pha
 /* Labelled samples, and those that a stage labelled, of one step. */
 uint32_t vkd__phase_labelled(const vkd__phase *p);
 uint32_t vkd__phase_pseudo(const vkd__phase *p);
-/* How many samples of the training split a stage may use, the first ones. */
-uint32_t vkd__stage_samples(const vkd__session *s, const vkd__recipe_stage *stage);
+/* Which samples a stage sees, in which order. */
+vkd__order_desc vkd__stage_order(const vkd__session *s, const vkd__recipe_stage *stage);
 
 /* ---- graphs.c ---- */
 /* Inputs "indices" (B) i32, "labels" (B) i32 where a loss wants them, "lr", "weight.<term>",

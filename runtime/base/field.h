@@ -17,7 +17,7 @@ typedef enum vkd__field_type {
 } vkd__field_type;
 
 #define VKD__FIELD_TEXT_SIZE 256
-#define VKD__FIELD_LIST 32
+#define VKD__FIELD_LIST 128
 
 typedef struct vkd__u32s {
     uint32_t count, v[VKD__FIELD_LIST];

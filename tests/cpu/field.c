@@ -141,7 +141,7 @@ static void what_is_too_long_is_refused(void **state) {
     assert_int_equal(c.hidden.count, VKD__FIELD_LIST);
     strcat(list, ",1");
     assert_int_equal(set(ctx, &c, "hidden", list), VKD_E_RECIPE);
-    assert_non_null(strstr(vkd_ctx_error(ctx), "hidden has more than 32 elements"));
+    assert_non_null(strstr(vkd_ctx_error(ctx), "hidden has more than 128 elements"));
     vkd_ctx_destroy(ctx);
 }
 

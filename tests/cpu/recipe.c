@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "train/order.h"
 #include "train/recipe.h"
 #include "train/summary.h"
 #include "train/tree.h"
@@ -202,7 +201,7 @@ static void a_teacher_must_be_trained_before_or_loaded(void **state) {
 static double factor(const vkd__schedule_def *d, const char *key, const char *value,
                      uint32_t warmup, uint64_t step) {
     vkd_ctx *ctx = test_ctx();
-    double config[64] = {0};
+    double config[128] = {0};
     assert_true(d->config_size <= sizeof config);
     vkd__fields_init(d->fields, d->field_count, config);
     if (key)
@@ -237,70 +236,6 @@ static void warm_up_rises_in_equal_parts_and_then_the_schedule_starts(void **sta
     near(factor(&vkd_schedule_cosine, NULL, NULL, 20, 19), 1);
     near(factor(&vkd_schedule_cosine, NULL, NULL, 20, 20), 1);
     near(factor(&vkd_schedule_cosine, NULL, NULL, 20, 60), 0.5);
-}
-
-/* ---- Data order ---- */
-
-static const int32_t labels[10] = {0, 1, 2, 3, 0, 1, 2, 3, 3, 0};
-
-static void an_epoch_is_a_permutation_that_only_seed_and_epoch_decide(void **state) {
-    (void)state;
-    vkd_ctx *ctx = test_ctx();
-    vkd__order a, b;
-    assert_int_equal(vkd__order_init(ctx, &a, 1, "order.x", labels, 10, NULL, 0), VKD_OK);
-    assert_int_equal(vkd__order_init(ctx, &b, 1, "order.x", labels, 10, NULL, 0), VKD_OK);
-    uint32_t seen = 0, first[10];
-    memcpy(first, vkd__order_epoch(&a, 0), sizeof first);
-    for (int i = 0; i < 10; i++)
-        seen |= 1u << first[i];
-    assert_int_equal(seen, 0x3ff);
-    uint32_t second[10];
-    memcpy(second, vkd__order_epoch(&a, 1), sizeof second);
-    assert_memory_not_equal(first, second, sizeof first);
-    assert_memory_equal(vkd__order_epoch(&b, 1), second, sizeof second); /* without epoch 0 */
-    assert_memory_equal(vkd__order_epoch(&a, 0), first, sizeof first);
-    vkd__order_term(ctx, &b);
-    assert_int_equal(vkd__order_init(ctx, &b, 2, "order.x", labels, 10, NULL, 0), VKD_OK);
-    assert_memory_not_equal(vkd__order_epoch(&b, 0), first, sizeof first);
-    vkd__order_term(ctx, &a);
-    vkd__order_term(ctx, &b);
-    vkd_ctx_destroy(ctx);
-}
-
-static void omitted_classes_never_come(void **state) {
-    (void)state;
-    vkd_ctx *ctx = test_ctx();
-    vkd__order o;
-    const uint32_t omit[] = {3, 1};
-    assert_int_equal(vkd__order_init(ctx, &o, 1, "order.x", labels, 10, omit, 2), VKD_OK);
-    assert_int_equal(o.count, 5);
-    for (uint64_t epoch = 0; epoch < 4; epoch++) {
-        const uint32_t *index = vkd__order_epoch(&o, epoch);
-        for (uint32_t i = 0; i < o.count; i++)
-            assert_true(labels[index[i]] != 3 && labels[index[i]] != 1);
-    }
-    vkd__order_term(ctx, &o);
-    vkd_ctx_destroy(ctx);
-}
-
-/* Every sample is as likely in every place: 4000 shuffles of 10, a place gets each sample 400
- * times, standard deviation 19; six of them are allowed. */
-static void shuffles_are_even(void **state) {
-    (void)state;
-    vkd_ctx *ctx = test_ctx();
-    vkd__order o;
-    assert_int_equal(vkd__order_init(ctx, &o, 5, "order.x", labels, 10, NULL, 0), VKD_OK);
-    uint32_t hits[10][10] = {{0}};
-    for (uint64_t epoch = 0; epoch < 4000; epoch++) {
-        const uint32_t *index = vkd__order_epoch(&o, epoch);
-        for (int i = 0; i < 10; i++)
-            hits[i][index[i]]++;
-    }
-    for (int i = 0; i < 10; i++)
-        for (int k = 0; k < 10; k++)
-            assert_in_range(hits[i][k], 400 - 114, 400 + 114);
-    vkd__order_term(ctx, &o);
-    vkd_ctx_destroy(ctx);
 }
 
 /* ---- Summary ---- */
@@ -397,9 +332,6 @@ int main(void) {
         cmocka_unit_test(a_teacher_must_be_trained_before_or_loaded),
         cmocka_unit_test(schedules_follow_their_formulas),
         cmocka_unit_test(warm_up_rises_in_equal_parts_and_then_the_schedule_starts),
-        cmocka_unit_test(an_epoch_is_a_permutation_that_only_seed_and_epoch_decide),
-        cmocka_unit_test(omitted_classes_never_come),
-        cmocka_unit_test(shuffles_are_even),
         cmocka_unit_test(a_summary_has_mean_and_sample_deviation),
         cmocka_unit_test(every_truncation_of_a_recipe_is_refused_or_read),
         cmocka_unit_test(every_failing_allocation_is_reported_and_leaves_nothing),
