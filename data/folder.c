@@ -180,8 +180,9 @@ static vkd_result decode(const reader *r, const char *file, vkd__image *out, con
     vkd_result result = vkd__map_file(r->ctx, file, &bytes);
     if (result) return result;
     *why = vkd__image_fault(bytes.bytes, bytes.size);
-    result =
-        *why ? VKD_E_DATA : vkd__image_decode(r->ctx, bytes.bytes, bytes.size, channels, out, why);
+    result = *why ? VKD_E_DATA
+                  : vkd__image_decode(r->ctx, bytes.bytes, bytes.size, channels, VKD__IMAGE_PIXELS,
+                                      out, why);
     vkd__unmap_file(&bytes);
     return result;
 }

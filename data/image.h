@@ -6,7 +6,7 @@
 
 #include "base/base.h"
 
-/* What a file may hold: so many pixels a side, and in all. */
+/* What a file may hold: so many pixels a side, and in all unless the caller wants fewer. */
 #define VKD__IMAGE_SIDE 16384u
 #define VKD__IMAGE_PIXELS (1u << 26)
 
@@ -15,16 +15,18 @@ typedef struct vkd__image {
     uint8_t *pixels; /* (height, width, channels), freed with vkd__free */
 } vkd__image;
 
-/* What a whole PNG or JPEG file has and a damaged one lacks: all of its bytes, and in a PNG the
- * checksums of its chunks. A decoder passes over much of that, and makes up what is missing.
+/* What a whole PNG or JPEG file has and a damaged one lacks: all of its bytes, in a PNG the right
+ * checksums, in a JPEG Huffman tables that can be. A decoder passes over much of that, and makes up
+ * what is missing.
  * Returns NULL when nothing is wrong, else what is: "it is cut short". */
 const char *vkd__image_fault(const void *bytes, size_t size);
-/* Decodes a PNG or JPEG file in memory into `channels`, 1 or 3, of 8 bits: 16 bits lose their lower
- * half, alpha is left out, grey of colour is (77 R + 150 G + 29 B) / 256. On VKD_E_DATA nothing is
- * reported, since the caller may pass over the file: *why says what is wrong. On failure *out holds
- * nothing. Errors: VKD_E_DATA, VKD_E_MEMORY. */
+/* Decodes a file in memory, a PNG whatever its checksums or a JPEG without fault, into `channels`,
+ * 1 or 3, of 8 bits: 16 bits lose their lower half, alpha is left out, grey of colour is (77 R +
+ * 150 G + 29 B) / 256. An image of more than `most` pixels is refused by its header alone. On
+ * VKD_E_DATA nothing is reported, since the caller may pass over the file: *why says what is wrong.
+ * On failure *out holds nothing. Errors: VKD_E_DATA, VKD_E_MEMORY. */
 vkd_result vkd__image_decode(vkd_ctx *ctx, const void *bytes, size_t size, uint32_t channels,
-                             vkd__image *out, const char **why);
+                             uint32_t most, vkd__image *out, const char **why);
 
 /* From `channels` planes of `pixels` bytes each to (pixels, channels). The two do not overlap. */
 void vkd__image_interleave(const uint8_t *planes, size_t pixels, uint32_t channels, uint8_t *out);

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /* PNG: eight bytes, then chunks of a length, a type, so many bytes, and a CRC-32 of type and bytes;
- * the last is IEND. JPEG: markers (0xff and a code) with segments whose first two bytes are their
- * length, then, from the first SOS on, coded data up to EOI, in which 0xff is followed by 0 or by
- * the code of another marker. ISO/IEC 15948, section 5; ITU-T T.81, annex B. */
+ * the last is IEND. JPEG: markers (0xff, any number of times, and a code) with segments whose first
+ * two bytes are their length, up to EOI. Coded data follow a segment SOS; in them 0xff is followed
+ * by 0, or is a marker. ISO/IEC 15948, section 5; ITU-T T.81, annex B.
+ *
+ * A Huffman table with more than 256 codes makes some releases of stb_image write behind its table,
+ * so those are looked for wherever it would read one: the walk here meets the same markers. */
 #include <string.h>
 #include <zlib.h>
 
@@ -31,28 +34,48 @@ static const char *png_fault(const uint8_t *at, size_t left) {
     }
 }
 
-enum { JPEG_SOI = 0xd8, JPEG_EOI = 0xd9, JPEG_SOS = 0xda, JPEG_TEM = 0x01, JPEG_RST0 = 0xd0 };
+enum {
+    JPEG_TEM = 0x01,
+    JPEG_DHT = 0xc4,
+    JPEG_RST0 = 0xd0,
+    JPEG_SOI = 0xd8,
+    JPEG_EOI = 0xd9,
+    JPEG_SOS = 0xda
+};
 
-static const char *jpeg_fault(const uint8_t *at, size_t left) {
-    uint8_t code = JPEG_SOI;
-    at += 2;
-    left -= 2;
-    while (code != JPEG_SOS) {
-        if (left && *at != 0xff) return "it has no marker where one should be";
-        for (; left && *at == 0xff; left--) /* any number of these may stand before a code */
-            at++;
-        if (left < 3) return cut_short;
-        code = *at;
-        if (code == JPEG_EOI) return "it has no image in it";
-        const bool alone = code == JPEG_TEM || (code >= JPEG_RST0 && code <= JPEG_SOI);
-        const size_t length = alone ? 0 : (size_t)at[1] << 8 | at[2];
-        if (!alone && length < 2) return "a segment has no allowed length";
-        if (left < 1 + length) return cut_short;
-        at += 1 + length;
-        left -= 1 + length;
+/* Tables of a class and a number, how many codes there are of each length from 1 to 16, and these.
+ */
+static const char *tables_fault(const uint8_t *at, size_t left) {
+    while (left) {
+        size_t codes = 0;
+        for (int i = 1; i <= 16 && left >= 17; i++)
+            codes += at[i];
+        if (codes > 256 || left < 17 + codes) return "a Huffman table is impossible";
+        at += 17 + codes;
+        left -= 17 + codes;
     }
-    for (; left >= 2; at++, left--)
-        if (at[0] == 0xff && at[1] == JPEG_EOI) return NULL;
+    return NULL;
+}
+
+static const char *jpeg_fault(const uint8_t *bytes, size_t size) {
+    bool image = false;
+    for (size_t at = 2; at < size;) {
+        if (bytes[at++] != 0xff) continue;
+        while (at < size && bytes[at] == 0xff)
+            at++;
+        if (at == size) break;
+        const uint8_t code = bytes[at++];
+        if (code == JPEG_EOI) return image ? NULL : "it has no image in it";
+        if (!code || code == JPEG_TEM || (code >= JPEG_RST0 && code <= JPEG_SOI)) continue;
+        if (size - at < 2) break;
+        const size_t length = (size_t)bytes[at] << 8 | bytes[at + 1];
+        if (length < 2) return "a segment has no allowed length";
+        if (length > size - at) break;
+        const char *fault = code == JPEG_DHT ? tables_fault(bytes + at + 2, length - 2) : NULL;
+        if (fault) return fault;
+        image = image || code == JPEG_SOS;
+        at += length;
+    }
     return cut_short;
 }
 

@@ -49,7 +49,7 @@ static void release(void *block) {
 #endif
 #include <stb/stb_image.h>
 
-static const char *measure(const uint8_t *bytes, size_t size, vkd__image *out) {
+static const char *measure(const uint8_t *bytes, size_t size, uint32_t most, vkd__image *out) {
     int width = 0, height = 0, channels = 0;
     if (size > INT32_MAX) return "it is too large a file";
     /* What exactly is wrong it does not keep: it tries one format after the other. */
@@ -59,8 +59,8 @@ static const char *measure(const uint8_t *bytes, size_t size, vkd__image *out) {
     out->height = (uint32_t)height;
     if (width < 1 || height < 1) return "it has no pixels";
     if (out->width > VKD__IMAGE_SIDE || out->height > VKD__IMAGE_SIDE ||
-        (uint64_t)out->width * out->height > VKD__IMAGE_PIXELS)
-        return "it has more than 16384 pixels a side, or more than 67108864 in all";
+        (uint64_t)out->width * out->height > most)
+        return "it has more than 16384 pixels a side, or more in all than are read";
     return NULL;
 }
 
@@ -72,7 +72,7 @@ static size_t allowance(const vkd__image *image, size_t size) {
     const size_t padded = ((size_t)image->width + 64) * ((size_t)image->height + 64);
     return 16 * padded + 2 * size + (1u << 20);
 }
-_Static_assert(VKD__IMAGE_SIDE == 16384 && VKD__IMAGE_PIXELS == 67108864, "the message says so");
+_Static_assert(VKD__IMAGE_SIDE == 16384, "the message says so");
 
 static const char *decode(const uint8_t *bytes, size_t size, vkd__image *out) {
     int width = 0, height = 0, channels = 0;
@@ -87,13 +87,16 @@ static const char *decode(const uint8_t *bytes, size_t size, vkd__image *out) {
 }
 
 vkd_result vkd__image_decode(vkd_ctx *ctx, const void *bytes, size_t size, uint32_t channels,
-                             vkd__image *out, const char **why) {
+                             uint32_t most, vkd__image *out, const char **why) {
     VKD_ASSERT(channels == 1 || channels == 3);
     decoding state = {.ctx = ctx, .most = 1u << 20};
     *out = (vkd__image){.channels = channels};
     *why = NULL;
     current = &state;
-    const char *wrong = measure(bytes, size, out);
+    /* A PNG it reads without harm; one that is damaged is the caller's affair. */
+    const bool png = size && *(const uint8_t *)bytes == 0x89;
+    const char *wrong = png ? NULL : vkd__image_fault(bytes, size);
+    if (!wrong) wrong = measure(bytes, size, most, out);
     if (!wrong) wrong = decode(bytes, size, out);
     /* Without the memory to see that a file is no JPEG, it goes on to PNG. */
     if (!wrong && state.no_memory) {

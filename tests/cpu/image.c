@@ -24,7 +24,7 @@ static vkd_result decode(vkd_ctx *ctx, const uint8_t *bytes, size_t size, uint32
     uint8_t *exact = malloc(size ? size : 1);
     assert_non_null(exact);
     if (size) memcpy(exact, bytes, size);
-    const vkd_result r = vkd__image_decode(ctx, exact, size, channels, out, why);
+    const vkd_result r = vkd__image_decode(ctx, exact, size, channels, VKD__IMAGE_PIXELS, out, why);
     free(exact);
     if (r) assert_memory_equal(out, &(vkd__image){0}, sizeof *out);
     assert_int_equal(r != VKD_OK, *why != NULL);
@@ -212,10 +212,13 @@ static void what_is_no_image_is_told(void **state) {
         {"\x89PNG\r\n\x1a\n\0\0\0\0IEND1234", 20, "a chunk's checksum is wrong"},
         {"\xff\xd8\xff\xe0\0\4ab\xff\xd9\0\0", 12, "it has no image in it"},
         {"\xff\xd8\xff\xe0\0\1ab", 8, "a segment has no allowed length"},
-        {"\xff\xd8\xff\xe0\0\4abcdef", 12, "it has no marker where one should be"},
+        {"\xff\xd8\xff\xe0\0\4abcdef", 12, "it is cut short"},
         {"\xff\xd8\xff\xff\xff\xff\xff", 7, "it is cut short"},
         {"\xff\xd8\xff\xda\0\2ab\xff\0\xff\xd0", 12, "it is cut short"},
         {"\xff\xd8\xff\xda\0\2ab\xff\0\xff\xd9", 12, NULL},
+        {"\xff\xd8\xff\xda\0\2ab\xff\xff\0\xff\xd9", 13, NULL},
+        {"\xff\xd8\xff\xda\0\2ab\xff\xe1\0\4\xff\xd9", 14, "it is cut short"},
+        {"\xff\xd8\xff\xc4\0\4abcdef", 12, "a Huffman table is impossible"},
         {"\xff\xd8\xff\xd0\xff\xff\xff\x01\xff\xda\0\2\xff\xd9", 14, NULL},
     };
     for (size_t i = 0; i < VKD_COUNT(cases); i++) {
@@ -223,6 +226,32 @@ static void what_is_no_image_is_told(void **state) {
         if (!why != !cases[i].why || (why && strcmp(why, cases[i].why) != 0))
             fail_msg("case %zu: %s", i, why ? why : "nothing");
     }
+}
+
+/* Two tables, the second with `codes` codes of one length and no bytes behind them but padding. */
+static const char *tables(uint32_t codes, uint32_t bytes) {
+    static uint8_t f[1024];
+    const uint32_t length = 2 + 17 + 1 + 17 + bytes;
+    memset(f, 0, sizeof f);
+    memcpy(f, "\xff\xd8\xff\xc4", 4);
+    f[4] = (uint8_t)(length >> 8);
+    f[5] = (uint8_t)length;
+    f[6 + 1] = 1; /* the first: one code */
+    for (uint32_t i = 0; i < codes; i++)
+        f[24 + 1 + i / 255]++;
+    memcpy(f + 4 + length, "\xff\xda\0\2\xff\xd9", 6);
+    return fault(f, 4 + length + 6);
+}
+
+static void a_huffman_table_has_no_more_codes_than_there_are(void **state) {
+    (void)state;
+    assert_null(tables(0, 0));
+    assert_null(tables(256, 256));
+    assert_null(tables(7, 7));
+    assert_string_equal(tables(257, 257), "a Huffman table is impossible");
+    assert_string_equal(tables(256, 255), "a Huffman table is impossible");
+    assert_string_equal(tables(7, 8), "a Huffman table is impossible");
+    assert_string_equal(tables(0, 16), "a Huffman table is impossible");
 }
 
 /* Only the header says how large the image is. */
@@ -235,7 +264,7 @@ static void huge_images_are_refused_before_they_are_unpacked(void **state) {
     } sizes[] = {
         {16385, 1, "it has more than 16384 pixels a side"},
         {1, 16385, "it has more than 16384 pixels a side"},
-        {8193, 8192, "67108864 in all"},
+        {8193, 8192, "or more in all than are read"},
         {0x7fffffff, 0x7fffffff, "impossible size"},
         {0xffffffff, 1, "impossible size"},
         {0, 5, "impossible size"},
@@ -350,6 +379,7 @@ int main(void) {
         cmocka_unit_test(every_beginning_of_a_file_is_refused),
         cmocka_unit_test(every_wrong_bit_of_a_png_is_found),
         cmocka_unit_test(what_is_no_image_is_told),
+        cmocka_unit_test(a_huffman_table_has_no_more_codes_than_there_are),
         cmocka_unit_test(huge_images_are_refused_before_they_are_unpacked),
         cmocka_unit_test(packed_data_beyond_the_image_is_not_unpacked),
         cmocka_unit_test(a_resized_pixel_is_the_mean_of_its_area),
