@@ -35,7 +35,8 @@ typedef struct item {
 
 static item loss_at(size_t i) {
     const vkd__loss_def *d = vkd__losses[i];
-    const char *compares = d->needs & VKD__LOSS_TAPS      ? "features"
+    const char *compares = d->needs & VKD__LOSS_OWN_TAPS  ? "labels"
+                           : d->needs & VKD__LOSS_TAPS    ? "features"
                            : d->needs & VKD__LOSS_TEACHER ? "logits"
                                                           : "labels";
     return (item){d->name, d->summary, d->paper, d->formula, d->fields, d->field_count, compares};

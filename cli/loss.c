@@ -205,10 +205,12 @@ static vkd_result run(vkd_ctx *ctx, int count, char **words) {
 static void print_tensors(const vkd__loss_def *d) {
     if (d->needs & VKD__LOSS_TAPS)
         printf(
-            "  student  F32 features, (N, D) or (N, H, W, C); of several pairs student.0, ...\n"
-            "  teacher  F32 features; of several pairs teacher.0, ...\n"
-            "  adapter.<name>  what the loss trains beside the student, if it does; left out, it "
-            "is at its start value\n");
+            "  student  F32 features, (N, D) or (N, H, W, C); of several pairs student.0, ...\n");
+    if ((d->needs & VKD__LOSS_TAPS) && !(d->needs & VKD__LOSS_OWN_TAPS))
+        printf("  teacher  F32 features; of several pairs teacher.0, ...\n");
+    if (d->needs & VKD__LOSS_TAPS)
+        printf("  adapter.<name>  what the loss trains beside the student or keeps, if it does; "
+               "left out, it is at its start value\n");
     else
         printf("  student  F32 (N, V) logits\n");
     if (d->needs & VKD__LOSS_TEACHER) printf("  teacher  F32 (N, V) logits\n");

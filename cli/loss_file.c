@@ -81,8 +81,9 @@ static vkd_result take_pair(const source *s, const void *config, const char *num
     vkd_shape *student = &shapes->student[shapes->pair_count];
     vkd_shape *teacher = &shapes->teacher[shapes->pair_count];
     vkd_result r = take(s, names[0], VKD_F32, 0, student);
-    if (!r) r = take(s, names[1], VKD_F32, 0, teacher);
-    if (!r)
+    const bool own = s->def->needs & VKD__LOSS_OWN_TAPS;
+    if (!r && !own) r = take(s, names[1], VKD_F32, 0, teacher);
+    if (!r && !own)
         r = vkd__loss_check_pair(s->ctx, s->def, config, s->path, names[0], *student, names[1],
                                  *teacher);
     if (!r && shapes->pair_count && student->dim[0] != shapes->N)

@@ -92,6 +92,13 @@ static vkd_result take_stock(vkd_ctx *ctx, vkd_store *store, const cli_loss_prob
     return r;
 }
 
+static vkd_result prepare(vkd_ctx *ctx, vkd_store *store, const cli_loss_problem *p) {
+    const cli_loss_tensor *labels = cli_loss_find(p->given, "labels");
+    const cli_loss_tensor *indices = cli_loss_find(p->given, "indices");
+    return vkd__loss_alone_prepare(ctx, store, p->def, p->config, &p->shapes,
+                                   labels ? labels->data : NULL, indices ? indices->data : NULL);
+}
+
 /* Outputs "loss" and "<name>" for the gradient by each parameter. */
 static vkd_result differentiate(vkd_ctx *ctx, vkd_graph *g, vkd_store *store, vkd_tensor loss,
                                 const cli_loss_problem *p) {
@@ -151,6 +158,7 @@ vkd_result cli_loss_step(vkd_ctx *ctx, vkd_device *device, const vkd_profile *pr
         const vkd_tensor value = vkd__loss_alone(g, p->def, p->config, &p->shapes, cli_loss_tau(p),
                                                  p->def->fused && !composed);
         r = vkd_graph_status(g);
+        if (!r) r = prepare(ctx, store, p);
         if (!r) r = take_stock(ctx, store, p, out);
         if (!r) r = differentiate(ctx, g, store, value, p);
     }

@@ -63,6 +63,7 @@ static bool add_features(loss_data *d) {
         if (s->pair_count > 1) snprintf(number, sizeof number, ".%u", (unsigned)i);
         snprintf(name, sizeof name, "student%s", number);
         ok = ok && add_floats(d, name, s->student[i], 2);
+        if (d->problem.def->needs & VKD__LOSS_OWN_TAPS) continue;
         snprintf(name, sizeof name, "teacher%s", number);
         ok = ok && add_floats(d, name, s->teacher[i], 2);
     }

@@ -14,7 +14,8 @@ static void make_logits(vkd_graph *g, const vkd__loss_def *def, const vkd__loss_
 }
 
 /* One pair is "student" and "teacher", several have numbers. */
-static void make_pairs(vkd_graph *g, const vkd__loss_shapes *shapes, vkd__tap_pair *pairs) {
+static void make_pairs(vkd_graph *g, const vkd__loss_def *def, const vkd__loss_shapes *shapes,
+                       vkd__tap_pair *pairs) {
     for (uint32_t i = 0; i < shapes->pair_count; i++) {
         char student[64] = VKD__LOSS_ALONE ".student", teacher[32] = "teacher";
         if (shapes->pair_count > 1) {
@@ -25,8 +26,9 @@ static void make_pairs(vkd_graph *g, const vkd__loss_shapes *shapes, vkd__tap_pa
             .student_name = "student",
             .teacher_name = "teacher",
             .student = vkd_param(g, student, shapes->student[i], NULL),
-            .teacher = vkd_state(g, teacher, VKD_F32, shapes->teacher[i]),
         };
+        if (!(def->needs & VKD__LOSS_OWN_TAPS))
+            pairs[i].teacher = vkd_state(g, teacher, VKD_F32, shapes->teacher[i]);
     }
 }
 
@@ -39,9 +41,10 @@ vkd_tensor vkd__loss_alone(vkd_graph *g, const vkd__loss_def *def, const void *c
                        .pair_count = shapes->pair_count,
                        .adapters = adapters,
                        .samples = 4 * shapes->N,
+                       .used = 4 * shapes->N,
                        .classes = shapes->V};
     if (def->needs & VKD__LOSS_TAPS)
-        make_pairs(g, shapes, pairs);
+        make_pairs(g, def, shapes, pairs);
     else
         make_logits(g, def, shapes, &io);
     if (def->needs & VKD__LOSS_LABELS)
@@ -51,6 +54,35 @@ vkd_tensor vkd__loss_alone(vkd_graph *g, const vkd__loss_def *def, const void *c
     if (def->needs & VKD__LOSS_TAU) io.tau = vkd_setting(g, "tau", tau);
     const vkd_tensor loss = fused ? def->fused(g, &io, config) : def->build(g, &io, config);
     return vkd_mul(g, loss, vkd_setting(g, "weight", 1));
+}
+
+vkd_result vkd__loss_alone_prepare(vkd_ctx *ctx, vkd_store *store, const vkd__loss_def *def,
+                                   const void *config, const vkd__loss_shapes *shapes,
+                                   const int32_t *labels, const int32_t *indices) {
+    if (!def->prepare) return VKD_OK;
+    const uint32_t count = 4 * shapes->N;
+    vkd__arena arena = {.ctx = ctx};
+    const char *adapters = vkd__arena_format(&arena, PREFIX "%s", def->name);
+    int32_t *all = VKD_NEW(&arena, int32_t, count);
+    uint32_t *used = VKD_NEW(&arena, uint32_t, count);
+    vkd_result r = VKD_E_MEMORY;
+    if (adapters && all && used) {
+        for (uint32_t i = 0; i < count; i++) {
+            all[i] = (int32_t)(i % shapes->V);
+            used[i] = i;
+        }
+        for (uint32_t n = 0; labels && indices && n < shapes->N; n++)
+            if (indices[n] >= 0 && (uint32_t)indices[n] < count) all[indices[n]] = labels[n];
+        const vkd__loss_split split = {.adapters = adapters,
+                                       .labels = all,
+                                       .samples = count,
+                                       .classes = shapes->V,
+                                       .used = used,
+                                       .used_count = count};
+        r = def->prepare(ctx, store, &split, config);
+    }
+    vkd__arena_term(&arena);
+    return r;
 }
 
 const char *vkd__loss_alone_adapter(const vkd__loss_def *def, const char *name) {

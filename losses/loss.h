@@ -15,17 +15,18 @@ enum {
     VKD__LOSS_TEACHER = 1, /* the teacher's logits */
     VKD__LOSS_LABELS = 2,
     VKD__LOSS_TAU = 4,
-    VKD__LOSS_TAPS = 8,    /* pairs of features; it may have adapters */
-    VKD__LOSS_INDICES = 16 /* which samples these are */
+    VKD__LOSS_TAPS = 8,     /* pairs of features; it may have adapters */
+    VKD__LOSS_INDICES = 16, /* which samples these are */
+    VKD__LOSS_OWN_TAPS =
+        32 /* with VKD__LOSS_TAPS: of the student alone; there need be no teacher */
 };
-#define VKD__LOSS_NEEDS_TEACHER (VKD__LOSS_TEACHER | VKD__LOSS_TAPS)
 
 /* What the student has at one of its taps, and what the teacher has at the one that it is compared
  * with: rows (N, D) or maps (N, H, W, C), in f32 or, in a mixed graph, 16 bits. */
 typedef struct vkd__tap_pair {
     const char *student_name, *teacher_name; /* of the taps */
     vkd_tensor student;
-    vkd_tensor teacher; /* no gradient flows into it */
+    vkd_tensor teacher; /* no gradient flows into it; {0} with VKD__LOSS_OWN_TAPS */
 } vkd__tap_pair;
 
 /* What a loss may ask for; absent tensors are {0}. */
@@ -44,8 +45,19 @@ typedef struct vkd__loss_io {
     const char *adapters;
     vkd_tensor indices; /* (N) i32: numbers of the samples in the training split */
     uint32_t samples;   /* of the training split */
+    uint32_t used;      /* of these, the ones that the stage trains on */
     uint32_t classes;   /* of the data set */
 } vkd__loss_io;
+
+/* The training split, for a loss that fills its states before the first step. */
+typedef struct vkd__loss_split {
+    const char *adapters;  /* as in vkd__loss_io */
+    const int32_t *labels; /* (samples) */
+    uint32_t samples, classes;
+    const uint32_t *used; /* (used_count) ascending: the samples that the stage trains on */
+    uint32_t used_count;
+    uint32_t seed; /* of the graph */
+} vkd__loss_split;
 
 /* ---- References ---- */
 
@@ -72,8 +84,8 @@ typedef struct vkd__loss_ref {
     const vkd__loss_ref_adapter *adapters; /* what the loss has made, in that order */
     uint32_t adapter_count;
     const int32_t *indices; /* (N) */
-    uint32_t samples;
-    uint32_t seed; /* of the graph; random numbers follow from it and the step */
+    uint32_t samples;       /* of the training split, all of which are used */
+    uint32_t seed;          /* of the graph; random numbers follow from it and the step */
     int32_t step;
     double loss;      /* out, 0 at first */
     double *dstudent; /* out (N, V), zeros at first */
@@ -123,6 +135,12 @@ typedef struct vkd__loss_def {
     /* Losses on features: why the two cannot be compared, or NULL where they can. Shapes have N
      * first. The words follow "cannot compare A (...) with B (...): ". NULL: any two can. */
     const char *(*misfit)(vkd_shape student, vkd_shape teacher, const void *config);
+    /* Gives states of the loss other start values than zeros, at the start of a phase: the step's
+     * graph has made them all, and a resumed phase has them from its checkpoint. Errors are those
+     * of vkd_store_write, and VKD_E_DATA for a split that the loss can make nothing of. NULL: all
+     * begin as zeros. */
+    vkd_result (*prepare)(vkd_ctx *ctx, vkd_store *store, const vkd__loss_split *split,
+                          const void *config);
     const vkd__loss_case *cases;
     size_t case_count;
 } vkd__loss_def;
@@ -134,6 +152,9 @@ typedef struct vkd__loss_def {
 extern const vkd__loss_def *const vkd__losses[];
 extern const size_t vkd__loss_count;
 const vkd__loss_def *vkd__loss_find(const char *name);
+
+/* Whether a stage without a teacher can have it. */
+bool vkd__loss_needs_teacher(const vkd__loss_def *def);
 
 /* For references: log sum_v exp(x[v] / tau). */
 double vkd__loss_log_sum_exp(const double *x, uint32_t V, double tau);
@@ -177,6 +198,12 @@ typedef struct vkd__loss_shapes {
  * which is 1: the loss is multiplied with it. Indices count 4 N samples. */
 vkd_tensor vkd__loss_alone(vkd_graph *g, const vkd__loss_def *def, const void *config,
                            const vkd__loss_shapes *shapes, float tau, bool fused);
+/* What a phase does for that loss before its first step: def->prepare, where there is one. The
+ * split has 4 N samples, of the classes that labels (N) say for indices (N); sample i of the others
+ * is of class i % V. */
+vkd_result vkd__loss_alone_prepare(vkd_ctx *ctx, vkd_store *store, const vkd__loss_def *def,
+                                   const void *config, const vkd__loss_shapes *shapes,
+                                   const int32_t *labels, const int32_t *indices);
 /* The name behind "alone.adapter.<loss>.", or NULL where it is no adapter. */
 const char *vkd__loss_alone_adapter(const vkd__loss_def *def, const char *name);
 

@@ -17,6 +17,11 @@ const vkd__loss_def *vkd__loss_find(const char *name) {
     return NULL;
 }
 
+bool vkd__loss_needs_teacher(const vkd__loss_def *def) {
+    const bool taps = (def->needs & VKD__LOSS_TAPS) && !(def->needs & VKD__LOSS_OWN_TAPS);
+    return taps || (def->needs & VKD__LOSS_TEACHER);
+}
+
 double vkd__loss_log_sum_exp(const double *x, uint32_t V, double tau) {
     double most = x[0], z = 0;
     for (uint32_t v = 1; v < V; v++)

@@ -127,6 +127,7 @@ static vkd_result probe_term(vkd__session *s, vkd__phase *p, uint32_t term, cons
     vkd_result r = vkd__graph_probe(s, p, term, &graph);
     if (!r) r = vkd_plan_create(graph, vkd_device_profile(s->device), &plan);
     if (!r) r = vkd_program_create(s->device, plan, &program);
+    if (!r) r = vkd__term_prepare(s, p, term);
     if (!r) r = save(s, p->group, &before);
     if (!r) r = ask(s, by, program, &p->watches[term]);
     if (!r) r = put_back(s, &before);

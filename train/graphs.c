@@ -24,6 +24,10 @@ void vkd__cache_name(const vkd__recipe_model *teacher, char *out, size_t size) {
     snprintf(out, size, "data.logits.%s", teacher->name);
 }
 
+void vkd__adapters_name(const vkd__phase *p, const vkd__term *t, char out[VKD__ADAPTERS_NAME]) {
+    snprintf(out, VKD__ADAPTERS_NAME, "%s.adapter.%s", p->group, t->name);
+}
+
 static vkd_tensor images(vkd_graph *g, const vkd__session *s, const char *split, uint32_t count,
                          vkd_tensor indices) {
     const vkd_shape sample = s->data->sample;
@@ -101,7 +105,8 @@ static void build_sides(vkd_graph *g, const vkd__session *s, const vkd__phase *p
         augmented(g, p->stage, images(g, s, "data.train", s->data->train.count, all));
     *out = (sides){0};
     const vkd_tensor student = forward(g, s, p->model, p->group, x, true, &out->student);
-    out->io = (vkd__loss_io){.samples = s->data->train.count, .classes = s->data->classes};
+    out->io = (vkd__loss_io){
+        .samples = s->data->train.count, .used = p->samples, .classes = s->data->classes};
     if (pseudo) {
         out->pseudo = part(g, student, labelled, pseudo);
         out->targets = targets_of(g, s, p);
@@ -117,10 +122,10 @@ static void build_sides(vkd_graph *g, const vkd__session *s, const vkd__phase *p
 
 static vkd_result build_term(vkd_graph *g, const vkd__session *s, const vkd__phase *p,
                              const vkd__term *t, const sides *in, vkd_tensor *out) {
-    char adapters[192], name[128];
+    char adapters[VKD__ADAPTERS_NAME], name[128];
     vkd__tap_pair pairs[VKD__MAX_PAIRS];
     vkd__loss_io io = in->io;
-    snprintf(adapters, sizeof adapters, "%s.adapter.%s", p->group, t->name);
+    vkd__adapters_name(p, t, adapters);
     io.adapters = adapters;
     io.pairs = pairs;
     io.pair_count = t->tap_count;

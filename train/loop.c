@@ -301,6 +301,8 @@ static vkd_result open_loop(loop *l, bool restore) {
     if (!r) r = make_program(l, !restore);
     if (!r && restore) r = vkd__checkpoint_restore(s);
     if (!r && restore) r = vkd__tables_fill(s, l->p);
+    for (uint32_t i = 0; i < l->p->term_count && !r && !restore; i++)
+        r = vkd__term_prepare(s, l->p, i);
     if (!r && l->p->average && !restore)
         r = vkd__average_copy(s, l->p->group, l->p->average, VKD__COPY_PARAMETERS | VKD__COPY_REST);
     if (!r) r = open_evaluation(l);

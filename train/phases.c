@@ -80,7 +80,7 @@ static vkd_result collect_terms(vkd__session *s, vkd__phase *p) {
     for (uint32_t i = 0; i < stage->loss_count; i++) {
         const vkd__recipe_loss *l = &stage->losses[i];
         if (!(l->def->needs & VKD__LOSS_TAPS)) all += l->weight;
-        if (p->control && (l->def->needs & VKD__LOSS_NEEDS_TEACHER)) continue;
+        if (p->control && vkd__loss_needs_teacher(l->def)) continue;
         if (p->term_count == VKD__MAX_TERMS)
             return vkd__fail(s->ctx, VKD_E_RECIPE, "stage '%s' has more than %d losses",
                              stage->name, VKD__MAX_TERMS);
@@ -152,7 +152,7 @@ static vkd_result set_length(vkd__session *s, vkd__phase *p) {
         r = vkd__order_init(s->ctx, &order, &desc);
     }
     if (r) return r;
-    const uint32_t samples = order.count;
+    const uint32_t samples = p->samples = order.count;
     p->epoch_steps = order.steps;
     vkd__order_term(s->ctx, &order);
     if (!p->epoch_steps) return no_batch(s, p, samples);

@@ -202,7 +202,7 @@ static vkd_result read_losses(vkd__reader *r, const vkd__tree *map, vkd__recipe_
                 return vkd__fail(r->ctx, VKD_E_RECIPE,
                                  "%s: two losses of stage '%s' are called '%s'; give one a 'name'",
                                  l->where, s->name, loss->name);
-        if ((loss->def->needs & VKD__LOSS_NEEDS_TEACHER) && s->teacher == VKD__NONE)
+        if (vkd__loss_needs_teacher(loss->def) && s->teacher == VKD__NONE)
             return vkd__fail(r->ctx, VKD_E_RECIPE,
                              "%s: the loss '%s' needs a teacher, and stage '%s' names none",
                              l->where, loss->name, s->name);
@@ -225,7 +225,8 @@ static vkd_result choose_logits(vkd__reader *r, const vkd__tree *map, vkd__recip
                          asked->where, s->name);
     }
     for (uint32_t i = 0; i < s->loss_count; i++) {
-        if (!(s->losses[i].def->needs & VKD__LOSS_TAPS)) continue;
+        const uint32_t needs = s->losses[i].def->needs;
+        if (!(needs & VKD__LOSS_TAPS) || (needs & VKD__LOSS_OWN_TAPS)) continue;
         if (asked && s->options.teacher_logits == VKD__LOGITS_CACHED)
             return vkd__fail(r->ctx, VKD_E_RECIPE,
                              "%s: the loss '%s' compares features, which are not cached; leave "

@@ -1,19 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Which features a loss compares:
  *
- *   taps: [stage1.out, stage2.out]                         # of both models
+ *   taps: [stage1.out, stage2.out]                         # of both models, or of the student
  *   taps: [{student: stage2.out, teacher: stage3.out}]
  *
  * Whether a model has such a tap is known when it is built. */
 #include "train/recipe_read.h"
 
-static vkd_result read_tap(vkd__reader *r, const vkd__tree *item, const char *what,
+/* `own`: of the student alone. */
+static vkd_result read_tap(vkd__reader *r, const vkd__tree *item, const char *what, bool own,
                            vkd__tap_names *out) {
     static const char *const keys[] = {"student", "teacher", NULL};
     if (item->kind == VKD__TREE_TEXT) {
         *out = (vkd__tap_names){item->text, item->text};
         return VKD_OK;
     }
+    if (own)
+        return vkd__fail(r->ctx, VKD_E_RECIPE,
+                         "%s: a tap of %s must be a name: it looks at the student alone",
+                         item->where, what);
     if (item->kind != VKD__TREE_MAP)
         return vkd__fail(r->ctx, VKD_E_RECIPE,
                          "%s: a tap of %s must be a name or {student: NAME, teacher: NAME}",
@@ -46,7 +51,8 @@ vkd_result vkd__read_taps(vkd__reader *r, const vkd__tree *map, const char *what
     loss->taps = VKD_NEW(r->arena, vkd__tap_names, count);
     if (!loss->taps) return VKD_E_MEMORY;
     for (const vkd__tree *item = list->first; item; item = item->next) {
-        const vkd_result one = read_tap(r, item, what, &loss->taps[loss->tap_count++]);
+        const bool own = loss->def->needs & VKD__LOSS_OWN_TAPS;
+        const vkd_result one = read_tap(r, item, what, own, &loss->taps[loss->tap_count++]);
         if (one) return one;
     }
     return VKD_OK;

@@ -13,6 +13,7 @@
  *   tables.c      what a step reads and does not change
  *   states.c      what a step keeps beside the parameters
  *   show.c        what a viewer sees, and what it asks for
+ *   prepare.c     what losses put there before the first step
  *   loop.c        steps in flight, logging, the guard
  *   infer.c       a model's logits for a whole split
  *   evaluate.c    the figures of the table
@@ -67,6 +68,7 @@ typedef struct vkd__phase {
     vkd__term terms[VKD__MAX_TERMS];
     vkd__watch watches[VKD__MAX_TERMS];
     uint32_t term_count;
+    uint32_t samples; /* that it trains on */
     uint64_t steps, epoch_steps;
     double seconds;    /* of training so far */
     uint64_t skipped;  /* steps that the guard left out */
@@ -165,6 +167,9 @@ vkd_result vkd__graph_infer(const vkd__session *s, const vkd__recipe_model *m, c
 vkd_result vkd__graph_show(const vkd__session *s, const vkd__recipe_model *m, const char *group,
                            uint32_t batch, const char *const *taps, uint32_t tap_count,
                            vkd_shape *shapes, vkd_graph **out);
+/* What the names of a term's adapters and states begin with, before a dot. */
+#define VKD__ADAPTERS_NAME 192
+void vkd__adapters_name(const vkd__phase *p, const vkd__term *t, char out[VKD__ADAPTERS_NAME]);
 /* The store tensor that holds a teacher's logits for the training split, (N, V). */
 void vkd__cache_name(const vkd__recipe_model *teacher, char *out, size_t size);
 
@@ -234,6 +239,11 @@ vkd_result vkd__show_step(vkd__show *b, vkd__phase *p, vkd_program *training);
 vkd_result vkd__states_begin(vkd__session *s, const vkd__phase *p, const vkd_graph *step,
                              bool fresh);
 bool vkd__states_has(const vkd__session *s, const char *name);
+
+/* ---- prepare.c ---- */
+/* Gives a term's states what it wants them to begin with, where it wants anything. The term's graph
+ * must have made them. */
+vkd_result vkd__term_prepare(const vkd__session *s, const vkd__phase *p, uint32_t term);
 
 /* ---- infer.c ---- */
 typedef struct vkd__infer {

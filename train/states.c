@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The states of the phase under way: what its step keeps in the store beside parameters, under the
  * name of the group that it trains: the optimiser's moments, the guard's counts, the loss scale. A
- * stage begins with zeros in them, whatever an earlier stage of the model left there; between two
- * stages nothing of them is needed. Buffers are the model's and go on from stage to stage. */
+ * stage begins with zeros in them, or with what a loss puts there instead, whatever an earlier
+ * stage of the model left; between two stages nothing of them is needed. Buffers are the model's
+ * and go on from stage to stage. */
 #include <string.h>
 
 #include "train/session.h"

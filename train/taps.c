@@ -56,29 +56,38 @@ static vkd_result find_teacher(const vkd__session *s, const vkd__phase *p, const
                      *name);
 }
 
+/* The teacher's half of a pair, and whether the loss can compare the two. */
+static vkd_result find_partner(const vkd__session *s, const vkd__phase *p, const vkd__term *t,
+                               vkd_graph *g, const char *what, const vkd__model_io *teachers,
+                               vkd__tap_pair *pair) {
+    const char *name = pair->teacher_name;
+    char names[2][128];
+    side teacher = {0};
+    vkd_result r = find_teacher(s, p, what, teachers, &name, &teacher);
+    if (!r) r = find(g, s->ctx, what, &teacher, name, &pair->teacher);
+    if (r) return r;
+    pair->teacher = vkd_stop_gradient(g, pair->teacher);
+    snprintf(names[0], sizeof names[0], "'%s' of '%s'", pair->student_name, p->model->name);
+    snprintf(names[1], sizeof names[1], "'%s' of '%s'", name, teacher.model);
+    return vkd__loss_check_pair(s->ctx, t->def, t->config, what, names[0],
+                                vkd_tensor_shape(g, pair->student), names[1],
+                                vkd_tensor_shape(g, pair->teacher));
+}
+
 vkd_result vkd__taps_find(const vkd__session *s, const vkd__phase *p, const vkd__term *t,
                           vkd_graph *g, const vkd__model_io *student, const vkd__model_io *teachers,
                           vkd__tap_pair *out) {
     if (!t->tap_count) return VKD_OK;
-    side sides[2] = {{student, p->model->name}};
+    const side own = {student, p->model->name};
     vkd__text what = {.ctx = s->ctx};
     vkd__text_add(&what, "stage '%s', loss '%s'", p->stage->name, t->name);
     vkd_result r = what.failed ? VKD_E_MEMORY : vkd_graph_status(g);
     for (uint32_t i = 0; i < t->tap_count && !r; i++) {
-        const char *name = t->taps[i].teacher;
-        out[i] = (vkd__tap_pair){.student_name = t->taps[i].student, .teacher_name = name};
-        r = find_teacher(s, p, what.text, teachers, &name, &sides[1]);
-        if (!r) r = find(g, s->ctx, what.text, &sides[0], t->taps[i].student, &out[i].student);
-        if (!r) r = find(g, s->ctx, what.text, &sides[1], name, &out[i].teacher);
-        if (!r) out[i].teacher = vkd_stop_gradient(g, out[i].teacher);
-        if (!r) {
-            char names[2][128];
-            snprintf(names[0], sizeof names[0], "'%s' of '%s'", t->taps[i].student, sides[0].model);
-            snprintf(names[1], sizeof names[1], "'%s' of '%s'", name, sides[1].model);
-            r = vkd__loss_check_pair(s->ctx, t->def, t->config, what.text, names[0],
-                                     vkd_tensor_shape(g, out[i].student), names[1],
-                                     vkd_tensor_shape(g, out[i].teacher));
-        }
+        out[i] =
+            (vkd__tap_pair){.student_name = t->taps[i].student, .teacher_name = t->taps[i].teacher};
+        r = find(g, s->ctx, what.text, &own, t->taps[i].student, &out[i].student);
+        if (!r && !(t->def->needs & VKD__LOSS_OWN_TAPS))
+            r = find_partner(s, p, t, g, what.text, teachers, &out[i]);
     }
     vkd__text_term(&what);
     return r;

@@ -11,6 +11,8 @@ import os
 import torch
 import torch.nn.functional as F
 
+from relations import Contrast, RkdAngle, RkdDistance, Triplet
+
 torch.set_default_dtype(torch.float64)
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -158,35 +160,6 @@ class Variational:
         return total
 
 
-class Relation:
-    """RKD: what the rows of a batch are to one another."""
-
-    @staticmethod
-    def adapters(student, teacher, **_):
-        return []
-
-
-class RkdDistance(Relation):
-    @staticmethod
-    def value(student, teacher, adapters):
-        total = 0
-        for s, t in zip(student, teacher):
-            d = [torch.cdist(x.flatten(1), x.flatten(1), compute_mode="donot_use_mm_for_euclid_dist") for x in (s, t)]
-            scaled = [x / x[x > 0].mean() for x in d]
-            total = total + F.smooth_l1_loss(*scaled)
-        return total
-
-
-class RkdAngle(Relation):
-    @staticmethod
-    def value(student, teacher, adapters):
-        total = 0
-        for s, t in zip(student, teacher):
-            e = [F.normalize(x.flatten(1)[None] - x.flatten(1)[:, None], dim=2) for x in (s, t)]
-            total = total + F.smooth_l1_loss(*[x @ x.transpose(1, 2) for x in e])
-        return total
-
-
 def features(*pairs):
     return [p[0] for p in pairs], [p[1] for p in pairs]
 
@@ -198,6 +171,7 @@ MAPS = features(((3, 4, 3, 2), (3, 4, 3, 5)), ((3, 5, 2, 3), (3, 3, 4, 4)))
 BATCH = features(((5, 3), (5, 6)), ((5, 2, 2, 2), (5, 3, 1, 2)))
 RELATED = features(((5, 3), (5, 4)))
 RELATED_MAPS = features(((4, 2, 2, 2), (4, 1, 3, 2)), ((4, 2), (4, 3)))
+CLASSED = features(((16, 3), (16, 1)))
 EQUAL = features(((1, 4), (1, 4)), ((1, 2, 2, 3), (1, 2, 2, 3)))
 
 CALLS = [
@@ -216,6 +190,10 @@ CALLS = [
     ("rkd_distance", RkdDistance, RELATED_MAPS, {}),
     ("rkd_angle", RkdAngle, RELATED, {}),
     ("rkd_angle", RkdAngle, RELATED_MAPS, {}),
+    ("triplet", Triplet, CLASSED, {}),
+    ("triplet", Triplet, CLASSED, {"margin": 0.5, "normalize": False}),
+    ("crd", Contrast, RELATED, {"k": 7, "dim": 4, "temperature": 0.5}),
+    ("crd", Contrast, RELATED_MAPS, {"k": 20, "dim": 8, "temperature": 0.25, "z": "ema"}),
 ]
 
 

@@ -58,6 +58,39 @@ static size_t find_variables(loss_problem *p) {
     return count;
 }
 
+/* States begin as the loss prepares them for its first step. A constant that it leaves at 0, for
+ * the first step to set, is set here already: central differences would take what it then depends
+ * on for a part of the gradient. */
+static void prepare_states(loss_problem *p) {
+    if (!p->def->prepare) return;
+    vkd_ctx *ctx = test_ctx();
+    vkd_store *store = NULL;
+    vkd_graph *g = NULL;
+    assert_int_equal(vkd_store_create(ctx, &store), VKD_OK);
+    assert_int_equal(vkd_graph_create(ctx, store, NULL, &g), VKD_OK);
+    vkd__loss_alone(g, p->def, p->config, &p->shapes, p->tau, false);
+    if (vkd__loss_alone_prepare(ctx, store, p->def, p->config, &p->shapes, p->labels, p->indices))
+        fail_msg("%s: %s", p->def->name, vkd_ctx_error(ctx));
+    for (uint32_t i = p->variable_count; i < p->variable_count + p->state_count; i++) {
+        const loss_variable *v = &p->variables[i];
+        vkd_store_info info;
+        assert_true(vkd_store_find(store, v->name, &info));
+        uint32_t *bits = calloc(v->count, sizeof *bits);
+        assert_non_null(bits);
+        assert_int_equal(vkd_store_read(store, v->name, bits, v->count * sizeof *bits), VKD_OK);
+        for (size_t k = 0; k < v->count; k++) {
+            float value;
+            memcpy(&value, &bits[k], sizeof value);
+            p->x[v->first + k] = info.dtype == VKD_I32 ? (double)(int32_t)bits[k] : (double)value;
+        }
+        if (v->count == 1 && bits[0] == 0) p->x[v->first] = 40.5;
+        free(bits);
+    }
+    vkd_graph_destroy(g);
+    vkd_store_destroy(store);
+    vkd_ctx_destroy(ctx);
+}
+
 static size_t teacher_count(const loss_problem *p) {
     size_t count = p->shapes.pair_count ? 0 : (size_t)p->N * p->V;
     for (uint32_t i = 0; i < p->shapes.pair_count; i++)
@@ -82,6 +115,7 @@ static void make_values(loss_problem *p, double size) {
         p->labels[n] = (int32_t)(vkd__philox_at(3, 3, 0, n).v[0] % p->V);
         p->indices[n] = (int32_t)(4 * n + 1);
     }
+    prepare_states(p);
 }
 
 static void start(loss_problem *p, const vkd__loss_def *def, uint32_t N, uint32_t V) {
@@ -208,14 +242,17 @@ static void give(const sink *to, const char *name, const double *values, const i
             vkd__host_values(to->host, t)[i] = values ? values[i] : whole[i];
         return;
     }
-    float *floats = calloc(count, sizeof *floats);
-    assert_non_null(floats);
-    for (size_t i = 0; values && i < count; i++)
-        floats[i] = (float)values[i];
-    if (vkd_store_write(to->lg->store, name, values ? (const void *)floats : whole,
-                        count * sizeof *floats))
+    uint32_t *bits = calloc(count, sizeof *bits);
+    assert_non_null(bits);
+    for (size_t i = 0; values && i < count; i++) {
+        const float value = (float)values[i];
+        memcpy(&bits[i], &value, sizeof value);
+        if (info.dtype == VKD_I32) bits[i] = (uint32_t)(int32_t)values[i];
+    }
+    if (vkd_store_write(to->lg->store, name, values ? (const void *)bits : whole,
+                        count * sizeof *bits))
         fail_msg("%s", vkd_ctx_error(to->lg->ctx));
-    free(floats);
+    free(bits);
 }
 
 static void give_all(const sink *to, const loss_problem *p) {
