@@ -21,8 +21,8 @@ void store(uint i, uint bj, vec4 squares) {
     const bvec4 other = notEqual(4u * bj + uvec4(0, 1, 2, 3), uvec4(i));
     const bvec4 inside = pair_inside(bj);
     if (SQUARED == 0u) {
-        const vec4 d = mix(vec4(0.0), max(sqrt(squares), PAIR_NEAREST), other);
-        PAIR_STORE(y, i, bj, mix(vec4(0.0), d, inside));
+        const vec4 d = mix(max(sqrt(squares), PAIR_NEAREST), squares, isnan(squares));
+        PAIR_STORE(y, i, bj, mix(vec4(0.0), d, bvec4(uvec4(other) & uvec4(inside))));
         return;
     }
     // An infinite square would have a root of 0 and no angle: a NaN keeps it in sight.

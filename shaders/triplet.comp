@@ -26,6 +26,10 @@ struct seen {
 vec4 where(bvec4 a) {
     return mix(vec4(0.0), vec4(1.0), a);
 }
+// Within the margin, or a NaN, which must show.
+vec4 above(vec4 term) {
+    return mix(where(greaterThan(term, vec4(0.0))), vec4(1.0), isnan(term));
+}
 
 void look(inout seen s, vec4 d, ivec4 label_q, uvec4 q, int label_i, uint i, uint k, int label_k, float to_i,
           vec4 to_q) {
@@ -34,14 +38,14 @@ void look(inout seen s, vec4 d, ivec4 label_q, uvec4 q, int label_i, uint i, uin
     const float k_other = label_k >= 0 && label_k != label_i ? 1.0 : 0.0;
     const float k_same = label_k == label_i && k != i ? 1.0 : 0.0;
     const vec4 term = d - to_i + margin;
-    const vec4 within = same * k_other * where(greaterThan(term, vec4(0.0)));
+    const vec4 within = same * k_other * above(term);
     s.value += mix(vec4(0.0), term, greaterThan(within, vec4(0.0)));
     s.count += within;
     if (GRADIENT == 0u) return;
     const vec4 q_same = where(equal(label_q, ivec4(label_k))) * where(notEqual(q, uvec4(k)));
-    s.weight += within + same * k_other * where(greaterThan(d - to_q + margin, vec4(0.0)));
-    s.weight -= other * k_same * where(greaterThan(to_i - d + margin, vec4(0.0)));
-    s.weight -= other * q_same * where(greaterThan(to_q - d + margin, vec4(0.0)));
+    s.weight += within + same * k_other * above(d - to_q + margin);
+    s.weight -= other * k_same * above(to_i - d + margin);
+    s.weight -= other * q_same * above(to_q - d + margin);
 }
 
 void main() {
@@ -53,7 +57,7 @@ void main() {
             const uvec4 q = 4u * quad + uvec4(0, 1, 2, 3);
             const ivec4 label_q = LOAD4(labels, quad);
             const vec4 d = PAIR_LOAD(distance, i, quad);
-            // Pairs of two rows that have labels. Distances of NaN stay, so that they show.
+            // Pairs of two rows that have labels.
             const vec4 pairs = label_i < 0 ? vec4(0.0)
                                            : where(greaterThanEqual(label_q, ivec4(0))) *
                                                  where(notEqual(q, uvec4(i))) * where(pair_inside(quad));
