@@ -19,11 +19,13 @@ typedef struct bench_row {
                               images with k channels, for n; of pooling the same, in windows of n;
                               of a bank k negatives */
     uint32_t size, stride; /* a convolution's image is size x size, its kernel 3 x 3, padded by 1;
-                              so is a batch's, of m images with k channels; a bank has size rows */
+                              so is a batch's, of m images with k channels, and a resnet step's; a
+                              bank has size rows */
     double flops, bytes;   /* what must at least be done; traffic counts each tensor
                               once: what a perfect cache would leave. flops 0: compared
                               with a copy instead of with multiply-adds */
-    const uint32_t *teacher, *student; /* of a step: layer widths, ended by 0 */
+    const uint32_t *teacher,
+        *student; /* of a step: layer widths, or a resnet's depth, ended by 0 */
 } bench_row;
 
 extern const bench_row bench_rows[];
@@ -40,6 +42,9 @@ void bench_keep(vkd_graph *g, const char *name, vkd_tensor t);
 /* A distillation step of a multilayer perceptron: the frozen teacher's logits, the student's, 0.9
  * KD at temperature 4 and 0.1 cross-entropy, gradients, SGD with momentum. (bench_step.c) */
 void bench_build_mlp_step(vkd_graph *g, const bench_row *row);
+/* The same with residual networks on images: the teacher's batchnorms are folded, the student's
+ * take the batch's statistics. */
+void bench_build_resnet_step(vkd_graph *g, const bench_row *row);
 
 /* Pooling and augmentation of images. (bench_images.c) */
 void bench_build_max_pool(vkd_graph *g, const bench_row *row);

@@ -15,9 +15,8 @@ static void build(vkd_graph *g, const bench_row *r, const char *name) {
                                      .student = {VKD__MAPS(r->m, r->size, r->size, r->k)},
                                      .teacher = {VKD__MAPS(r->m, r->size, r->size, r->n)}};
     /* Made first, so that it does not start as zeros. */
-    const vkd_tensor student =
-        vkd_param(g, VKD__LOSS_ALONE ".student", shapes.student[0],
-                  &(vkd_init){.kind = VKD_INIT_NORMAL, .value = 1});
+    const vkd_tensor student = vkd_param(g, VKD__LOSS_ALONE ".student", shapes.student[0],
+                                         &(vkd_init){.kind = VKD_INIT_NORMAL, .value = 1});
     const vkd_tensor loss = vkd__loss_alone(g, def, config, &shapes, 1, true);
     vkd_tensor gradient;
     vkd_backward(g, loss, &student, 1, &gradient);

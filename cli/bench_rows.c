@@ -232,6 +232,18 @@ static void build_adamw(vkd_graph *g, const bench_row *r) {
  * gradients of input and weight. The first layer's input needs none. */
 #define LAYER(in, out) (2.0 * (in) * (out))
 
+/* Multiply-adds of a resnet on size x size images of one channel, with n blocks a stage: the
+ * convolutions of a pixel's 3 x 3 x in x out, and the 1 x 1 of two shortcuts. */
+#define RESNET_STEM(size) (2.0 * 9 * 16 * (size) * (size))
+#define RESNET_STAGE(n, pixels, in, out)                                                           \
+    (2.0 * (pixels) *                                                                              \
+     (9.0 * ((in) + (2 * (n)-1) * (out)) * (out) + ((in) < (out) ? (in) * (out) : 0)))
+#define RESNET(n, size)                                                                            \
+    (RESNET_STAGE(n, (size) * (size), 16, 16) + RESNET_STAGE(n, (size) * (size) / 4, 16, 32) +     \
+     RESNET_STAGE(n, (size) * (size) / 16, 32, 64) + LAYER(64, 10))
+
+static const uint32_t resnet_20[] = {20, 0}, resnet_8[] = {8, 0};
+
 static const uint32_t teacher_large[] = {784, 1200, 1200, 10, 0};
 static const uint32_t student_large[] = {784, 800, 800, 10, 0};
 static const uint32_t teacher_small[] = {784, 400, 400, 10, 0};
@@ -324,6 +336,19 @@ const bench_row bench_rows[] = {
         .flops = 128 * (LAYER(784, 400) + LAYER(400, 400) + LAYER(400, 10) + 2 * LAYER(784, 100) +
                         3 * LAYER(100, 10)),
         .bytes = 4.0 * (784 * 400 + 400 * 400 + 400 * 10 + 6 * (784 * 100 + 100 * 10)),
+    },
+    {
+        .name = "KD step, ResNet-20 to ResNet-8, batch 64, 28x28",
+        .work = "resnet_step",
+        .build = bench_build_resnet_step,
+        .m = 64,
+        .k = 1,
+        .size = 28,
+        .teacher = resnet_20,
+        .student = resnet_8,
+        .flops = 64 * (RESNET_STEM(28) + RESNET(3, 28) + 2 * RESNET_STEM(28) + 3 * RESNET(1, 28)),
+        /* weights of the teacher once, of the student and its momentum read and written */
+        .bytes = 4.0 * (272186 + 6 * 77754),
     },
 };
 const size_t bench_row_count = VKD_COUNT(bench_rows);

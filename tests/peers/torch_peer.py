@@ -376,6 +376,58 @@ def mlp_step(row):
     return distil(mlp(row["teacher"]), mlp(row["student"]), x, labels)
 
 
+class Block(torch.nn.Module):
+    def __init__(self, inputs, outputs):
+        super().__init__()
+        stride = outputs // inputs
+        self.conv1 = torch.nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.bn1 = torch.nn.BatchNorm2d(outputs)
+        self.conv2 = torch.nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.bn2 = torch.nn.BatchNorm2d(outputs)
+        self.shortcut = None
+        if stride > 1:
+            conv = torch.nn.Conv2d(inputs, outputs, 1, stride, bias=False)
+            self.shortcut = torch.nn.Sequential(conv, torch.nn.BatchNorm2d(outputs))
+
+    def forward(self, x):
+        h = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)), inplace=True)))
+        h += self.shortcut(x) if self.shortcut else x
+        return F.relu(h, inplace=True)
+
+
+def resnet(depth, channels):
+    nn = torch.nn
+    layers = [nn.Conv2d(channels, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU(inplace=True)]
+    inputs = 16
+    for outputs in (16, 32, 64):
+        for _ in range((depth - 2) // 6):
+            layers.append(Block(inputs, outputs))
+            inputs = outputs
+    layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10)]
+    return nn.Sequential(*layers)
+
+
+def folded(teacher):
+    """Each batchnorm in the convolution in front of it, as torch.jit.freeze and others do."""
+    fuse = torch.nn.utils.fusion.fuse_conv_bn_eval
+    nothing = torch.nn.Identity()
+    for block in [m for m in teacher if isinstance(m, Block)]:
+        block.conv1, block.bn1 = fuse(block.conv1, block.bn1), nothing
+        block.conv2, block.bn2 = fuse(block.conv2, block.bn2), nothing
+        if block.shortcut:
+            block.shortcut = fuse(*block.shortcut)
+    teacher[0], teacher[1] = fuse(teacher[0], teacher[1]), nothing
+    return teacher
+
+
+@work
+def resnet_step(row):
+    x = torch.randn(row["m"], row["k"], row["size"], row["size"])
+    labels = torch.zeros(row["m"], dtype=torch.long, device=x.device)
+    teacher = folded(resnet(row["teacher"][0], row["k"]).eval())
+    return distil(teacher, resnet(row["student"][0], row["k"]), x, labels)
+
+
 # ---- The server ----
 
 
