@@ -13,11 +13,19 @@
 #include "train/schedule.h"
 
 typedef struct list_options {
-    bool json;
+    bool json, taps;
+    cli_taps of;
 } list_options;
 
 static const cli_option options[] = {
     {"--json", CLI_FLAG, offsetof(list_options, json), NULL, "as JSON"},
+    {"--taps", CLI_FLAG, offsetof(list_options, taps), NULL,
+     "list models: the tensors that losses and infer may name, with their shapes"},
+    {"--set", CLI_MORE, offsetof(list_options, of.sets), "A.B=V",
+     "with --taps RECIPE: replace a value of the recipe"},
+    {"--input", CLI_TEXT, offsetof(list_options, of.input), "H,W,C",
+     "with --taps: every architecture, for samples of this shape"},
+    {"--classes", CLI_U32, offsetof(list_options, of.classes), "N", "with --input (10)"},
 };
 
 static const cli_option *get_options(size_t *count) {
@@ -127,6 +135,13 @@ static json_t *item_json(const item *it) {
                      fields);
 }
 
+static vkd_result list_taps(vkd_ctx *ctx, list_options *o, const cli_words *rest) {
+    if (!rest->count || rest->count > 2 || strcmp(rest->v[0], "models") != 0)
+        return vkd__fail(ctx, VKD_E_ARGUMENT, "--taps is for models: list models --taps RECIPE");
+    if (rest->count == 2) o->of.recipe = rest->v[1];
+    return cli_list_taps(ctx, &o->of, o->json);
+}
+
 static vkd_result run(vkd_ctx *ctx, int count, char **words) {
     const struct {
         const char *name;
@@ -142,10 +157,13 @@ static vkd_result run(vkd_ctx *ctx, int count, char **words) {
         {"keys", VKD_COUNT(maps), map_at},
         {"recipes", 0, NULL}, /* files */
     };
-    list_options o = {0};
+    list_options o = {.of.classes = 10};
     cli_words rest = {0};
     const vkd_result r = cli_parse(ctx, options, VKD_COUNT(options), &o, &rest, count, words);
     if (r) return r;
+    if (o.taps) return list_taps(ctx, &o, &rest);
+    if (o.of.input || o.of.sets.count)
+        return vkd__fail(ctx, VKD_E_ARGUMENT, "--input and --set go with --taps");
     const char *names[VKD_COUNT(registers)];
     for (size_t i = 0; i < VKD_COUNT(registers); i++) {
         names[i] = registers[i].name;
@@ -175,12 +193,17 @@ static vkd_result run(vkd_ctx *ctx, int count, char **words) {
 
 const cli_command cli_list = {
     .name = "list",
-    .arguments = "losses|ops|models|datasets|optimisers|schedules|keys|recipes",
+    .arguments = "losses|ops|models|datasets|optimisers|schedules|keys|recipes [OPTIONS]",
     .summary = "what recipes may name, with formulas, sources and defaults",
     .help =
         "Lists what there is. For each: what it is, its formula and source, and its settings with\n"
         "default, meaning and range. Keys are those of a recipe's own maps. Recipes are the files\n"
-        "of ./recipes, or else of the folder that was installed.",
+        "of ./recipes, or else of the folder that was installed.\n"
+        "\n"
+        "list models --taps RECIPE builds the recipe's models and prints, for each, the tensors "
+        "that\n"
+        "losses and infer may name, with their shapes; --taps --input 28,28,1 does so for every\n"
+        "architecture with its defaults.",
     .run = run,
     .options = get_options,
     .quiet = true,

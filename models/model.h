@@ -17,7 +17,7 @@ typedef struct vkd__model_io {
     const char *group; /* the model's name in this run: parameters are "<group>.fc0.weight" */
     vkd_tensor input;  /* (B, ...) f32 */
     uint32_t classes;  /* V */
-    bool training;     /* dropout on */
+    bool training;     /* dropout on; batchnorm by the batch's statistics */
     vkd__tap taps[VKD__MAX_TAPS]; /* out; the one called "logits" is (B, V) and always there */
     uint32_t tap_count;
 } vkd__model_io;
@@ -30,6 +30,11 @@ typedef struct vkd__model_def {
     const vkd__field *fields;
     size_t field_count;
     void (*build)(vkd_graph *g, vkd__model_io *io, const void *config);
+    /* Whether `build` can take these settings, and such samples: (H, W, C) or whatever they are;
+     * NULL where they are not known yet. `what` begins the sentence: "model 'student'". No member:
+     * all are fine. Errors: VKD_E_RECIPE. */
+    vkd_result (*check)(vkd_ctx *ctx, const char *what, const void *config,
+                        const vkd_shape *sample);
 } vkd__model_def;
 
 /* For build: records a tap (and names the tensor "<group>.<name>"). Returns t. */
@@ -44,5 +49,9 @@ vkd_tensor vkd__tap_find(const vkd__model_io *io, const char *name);
 extern const vkd__model_def *const vkd__models[];
 extern const size_t vkd__model_count;
 const vkd__model_def *vkd__model_find(const char *name);
+/* What its `check` says, VKD_OK where it has none. Must have passed, with the sample, before
+ * `build`. */
+vkd_result vkd__model_check(vkd_ctx *ctx, const vkd__model_def *d, const char *what,
+                            const void *config, const vkd_shape *sample);
 
 #endif

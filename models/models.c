@@ -15,3 +15,8 @@ const vkd__model_def *vkd__model_find(const char *name) {
         if (!strcmp(vkd__models[i]->name, name)) return vkd__models[i];
     return NULL;
 }
+
+vkd_result vkd__model_check(vkd_ctx *ctx, const vkd__model_def *d, const char *what,
+                            const void *config, const vkd_shape *sample) {
+    return d->check ? d->check(ctx, what, config, sample) : VKD_OK;
+}

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "train/model_file.h"
+#include "train/model_order.h"
 #include "train/session.h"
 
 static bool contains(const vkd__u32s *list, uint32_t value) {

@@ -17,7 +17,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "train/model_file.h"
+#include "train/model_order.h"
 #include "train/session.h"
 
 void vkd__cache_name(const vkd__recipe_model *teacher, char *out, size_t size) {

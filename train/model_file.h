@@ -21,9 +21,6 @@ typedef struct vkd__saved_model {
     vkd_batch_desc batch; /* how bytes become the input */
 } vkd__saved_model;
 
-/* Whether a parameter, named without its group, is what a loss trains beside the model: no part of
- * model files and of parameter counts. */
-bool vkd__is_adapter(const char *rest);
 /* Reads the metadata. Errors: VKD_E_FILE, VKD_E_FORMAT: not such a file, or damaged. */
 vkd_result vkd__saved_model_open(vkd_ctx *ctx, const char *path, vkd__saved_model *out);
 void vkd__saved_model_term(vkd_ctx *ctx, vkd__saved_model *m);
@@ -31,9 +28,10 @@ void vkd__saved_model_term(vkd_ctx *ctx, vkd__saved_model *m);
  * from another tool, is taken as it is. Errors: VKD_E_FORMAT. */
 vkd_result vkd__model_check_layout(vkd_ctx *ctx, const char *path, const vkd__st_file *file);
 /* Writes the file's tensors over the group's parameters and buffers, which a graph must have made
- * before. class_names are the data's, (classes), or NULL.
- * Errors: VKD_E_SHAPE: another architecture, class count or order of classes; VKD_E_FILE,
- * VKD_E_FORMAT. */
+ * before. The file may be of this program or of any other that names them so: what it has besides
+ * is then left out, with a warning. class_names are the data's, (classes), or NULL. (model_load.c)
+ * Errors: VKD_E_SHAPE: another architecture, class count or order of classes; VKD_E_DATA: tensors
+ * that are not F32; VKD_E_FILE, VKD_E_FORMAT. */
 vkd_result vkd__model_load(vkd_ctx *ctx, vkd_store *store, const char *group, const char *path,
                            uint32_t classes, char *const *class_names);
 

@@ -125,6 +125,12 @@ static vkd_result read_model(const source *s, vkd__saved_model *out) {
         r = vkd__fail(s->ctx, VKD_E_FORMAT, "'%s': mean has %u values, std %u", s->path,
                       (unsigned)means, (unsigned)stds);
     out->batch.channels = means;
+    if (!r) {
+        char what[256];
+        snprintf(what, sizeof what, "'%.200s'", s->path);
+        r = vkd__model_check(s->ctx, out->def, what, out->config, &out->sample);
+        if (r == VKD_E_RECIPE) r = VKD_E_FORMAT;
+    }
     return r;
 }
 

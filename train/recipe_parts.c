@@ -143,9 +143,12 @@ static vkd_result read_model(vkd__reader *r, const vkd__tree *map, vkd__recipe_m
         return vkd__read_no_such(r, map, "arch", "architecture", arch, names, count);
     }
     result = vkd__read_fields(r, map, model_fields, VKD_COUNT(model_fields), m);
-    if (result) return result;
-    return vkd__read_part(r, map, what, keys, arch, m->def->fields, m->def->field_count,
-                          m->def->config_size, &m->part);
+    if (!result)
+        result = vkd__read_part(r, map, what, keys, arch, m->def->fields, m->def->field_count,
+                                m->def->config_size, &m->part);
+    what = vkd__arena_format(r->arena, "%s: model '%s'", map->where, m->name);
+    if (!result && !what) result = VKD_E_MEMORY;
+    return result ? result : vkd__model_check(r->ctx, m->def, what, m->part.config, NULL);
 }
 
 vkd_result vkd__read_models(vkd__reader *r, const vkd__tree *root) {

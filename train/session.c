@@ -84,6 +84,20 @@ static vkd_result set_normalisation(vkd__session *s) {
     return VKD_OK;
 }
 
+/* Each architecture can take the samples; that it can take its settings, the recipe's reader saw
+ * to. */
+static vkd_result check_models(const vkd__session *s) {
+    const vkd_recipe *recipe = s->recipe;
+    vkd_result r = VKD_OK;
+    for (uint32_t i = 0; i < recipe->model_count && !r; i++) {
+        const vkd__recipe_model *m = &recipe->models[i];
+        char what[128];
+        snprintf(what, sizeof what, "model '%s'", m->name);
+        r = vkd__model_check(s->ctx, m->def, what, m->part.config, &s->data->sample);
+    }
+    return r;
+}
+
 /* Makes a group's parameters, with their start values: a plan closes the group. */
 static vkd_result declare(vkd__session *s, const vkd__recipe_model *m, const char *group,
                           const char *split, uint32_t count) {
@@ -203,6 +217,7 @@ vkd_result vkd__session_create(vkd_ctx *ctx, vkd_device *device, const vkd_recip
                        ? VKD_OK
                        : VKD_E_MEMORY;
     if (!r) r = set_normalisation(s);
+    if (!r) r = check_models(s);
     if (!r) r = vkd__phases_create(s);
     if (!r) r = write_recipe(s);
     if (!r) r = fill_store(s);
@@ -227,6 +242,7 @@ vkd_result vkd__session_sketch(vkd_ctx *ctx, const vkd_recipe *recipe, const vkd
                         .arena = {.ctx = ctx},
                         .test_accuracy = -1};
     vkd_result r = set_normalisation(s);
+    if (!r) r = check_models(s);
     if (!r) r = vkd__phases_create(s);
     if (!r) r = vkd_store_create(ctx, &s->store);
     if (!r) r = declare_adapters(s);

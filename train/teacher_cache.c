@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "base/half.h"
-#include "train/model_file.h"
+#include "train/model_order.h"
 
 #define FORMAT "vkdistill teacher cache 1"
 
