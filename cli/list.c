@@ -84,6 +84,8 @@ static const struct {
     {"recipe", "a recipe itself", vkd__recipe_fields},
     {"models.NAME", "a model, besides its architecture's", vkd__model_fields},
     {"stages.NAME", "a stage", vkd__stage_fields},
+    {"stages.NAME.data", "what a stage trains on", vkd__stage_data_fields},
+    {"stages.NAME.label", "a stage that labels samples and trains nothing", vkd__label_fields},
     {"stages.NAME.augment", "what is done to each image of a stage, drawn anew in every step",
      vkd__augment_fields},
     {"evaluation", "how models are evaluated", vkd__evaluation_fields},

@@ -463,19 +463,18 @@ VKD_API vkd_tensor vkd_batch(vkd_graph *g, vkd_tensor data, vkd_tensor indices,
 /* What vkd_augment may do to each image; all zeros leave it as it is. Each number is drawn anew for
  * each image and step, uniformly, and the operations come in this order. */
 typedef struct vkd_augment_desc {
-    uint32_t crop; /* moved by -crop to crop whole pixels along each axis: as if crop pixels were
-                      padded on all sides and the image's size cut out of that */
+    uint32_t crop; /* moved by +-crop whole pixels along each axis: as if crop pixels were padded on
+                      all sides and the image's size cut out of that */
     vkd_pad_mode pad_mode; /* what is seen of the outside, by all that moves pixels */
     float flip;            /* left and right exchanged, with this probability */
     float scale;           /* magnified by 1 - scale to 1 + scale; at most 0.5 */
-    float shear;  /* each row moved by -shear to shear times its distance from the middle; at most 1
-                   */
-    float rotate; /* turned about the middle by -rotate to rotate degrees; at most 180 */
-    float shift;  /* moved by -shift to shift pixels, fractions of them, along each axis */
+    float shear;  /* rows moved by +-shear times their distance from the middle; at most 1 */
+    float rotate; /* turned about the middle by +-rotate degrees; at most 180 */
+    float shift;  /* moved by +-shift pixels, fractions of them, along each axis */
     uint32_t randaugment_ops;       /* so many operations of RandAugment's; at most 8 */
     uint32_t randaugment_magnitude; /* all of this magnitude, 0 to 30 */
     float contrast;                 /* multiplied by 1 - contrast to 1 + contrast; at most 1 */
-    float brightness;               /* -brightness to brightness added; at most 16 */
+    float brightness;               /* +-brightness added; at most 16 */
     uint32_t cutout; /* a square with sides of so many pixels becomes 0: its middle is anywhere in
                         the image. DeVries & Taylor, arXiv:1708.04552 */
 } vkd_augment_desc;
@@ -493,9 +492,7 @@ typedef struct vkd_augment_desc {
  * RandAugment (Cubuk et al., arXiv:1909.13719) draws each operation among eight of the paper's:
  * nothing, rotation, shear along x and along y, translation along x and along y, brightness,
  * contrast. At magnitude 30 these turn by 30 degrees, shear by 0.3, translate by 0.45 of the side,
- * add 0.9 and multiply by 1 - 0.9 or 1 + 0.9; smaller magnitudes are in proportion, signs are
- * drawn.
- */
+ * add 0.9 and multiply by 1 - 0.9 or 1 + 0.9; smaller ones are in proportion, signs are drawn. */
 VKD_API vkd_tensor vkd_augment(vkd_graph *g, vkd_tensor x, const vkd_augment_desc *desc,
                                const char *name);
 

@@ -55,7 +55,7 @@ static bool check_all(vkd_graph *g, vkd_tensor x, const vkd_augment_desc *d) {
     return check(g, "crop", d->crop, VKD__AUGMENT_SIDE - 1) &&
            check(g, "flip", (double)d->flip, 1) && check(g, "scale", (double)d->scale, 0.5) &&
            check(g, "shear", (double)d->shear, 1) && check(g, "rotate", (double)d->rotate, 180) &&
-           check(g, "shift", (double)d->shift, VKD__AUGMENT_SIDE / 2) &&
+           check(g, "shift", (double)d->shift, VKD__AUGMENT_SIDE / 2.0) &&
            check(g, "randaugment_ops", d->randaugment_ops, VKD_AUGMENT_OPS) &&
            check(g, "randaugment_magnitude", d->randaugment_magnitude, 30) &&
            check(g, "contrast", (double)d->contrast, 1) &&

@@ -72,8 +72,8 @@ static bool launch_images(vkd__lower *l, const vkd__image_walk *w, uint32_t firs
         vkd__spec(launch, 16 + i, w->spec[i]);
     const struct vkd_image_params push = {.items = (vkd_u32)items};
     vkd__push(launch, &push, sizeof push);
-    const double read = (double)(vkd_shape_count(from) / from.dim[0]) * images;
-    const double made = (double)elements;
+    const uint64_t gathered = vkd_shape_count(from) / from.dim[0] * images;
+    const double read = (double)gathered, made = (double)elements;
     const double places = !w->places.id ? 0 : w->places_access == VKD__READ ? read : made;
     vkd__cost(launch, w->flops * made, 4 * (read + made + places));
     return true;
