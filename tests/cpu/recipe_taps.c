@@ -74,6 +74,8 @@ static void what_is_wrong_with_taps_is_said(void **state) {
     refuse("[{loss: hint, taps: [[fc0]]}]", NULL, "must be a name or {student: NAME");
     refuse("[{loss: hint, taps: [{student: fc0}]}]", NULL, "a tap needs 'teacher'");
     refuse("[{loss: hint, taps: [{studend: a, teacher: b}]}]", NULL, "did you mean 'student'");
+    refuse("[{loss: triplet, taps: [{student: fc0, teacher: fc0}]}]", NULL,
+           "it looks at the student alone");
     refuse("[{loss: hint, taps: [a, a, a, a, a, a, a, a, a, a, a, a, a, a, a, a, a]}]", NULL,
            "has 17 taps, at most 16");
 }
@@ -139,6 +141,34 @@ static void taps_that_are_not_there_or_do_not_fit_are_named(void **state) {
 }
 
 /* Adapters are declared before anything lays the group out, and belong to the student alone. */
+/* The first stage has no teacher. */
+static void a_loss_on_the_students_own_features_needs_no_teacher(void **state) {
+    (void)state;
+    vkd_ctx *ctx = test_ctx();
+    static const char *const own[] = {"stages.t.losses=[{loss: triplet, taps: [fc0, fc1]}]"};
+    static const char *const both[] = {"stages.t.losses=[{loss: rkd_angle, taps: [fc0]}]"};
+    static const char text[] = "name: own\n"
+                               "data: {format: idx}\n"
+                               "models: {teacher: {arch: mlp, hidden: [8, 6]}}\n"
+                               "stages:\n"
+                               "  - {name: t, train: teacher, losses: [{loss: ce}], optimiser: "
+                               "{name: sgd}, epochs: 1, batch: 4}\n";
+    vkd_recipe *recipe = NULL;
+    if (vkd_recipe_parse(ctx, "r.yaml", text, sizeof text - 1, own, 1, &recipe))
+        fail_msg("%s", vkd_ctx_error(ctx));
+    vkd__session *s = NULL;
+    if (vkd__session_sketch(ctx, recipe, &data, &s)) fail_msg("%s", vkd_ctx_error(ctx));
+    vkd_graph *g = NULL;
+    if (vkd__graph_train(s, &s->phases[0], &g)) fail_msg("%s", vkd_ctx_error(ctx));
+    vkd_graph_destroy(g);
+    vkd__session_destroy(s);
+    vkd_recipe_destroy(recipe);
+    assert_int_equal(vkd_recipe_parse(ctx, "r.yaml", text, sizeof text - 1, both, 1, &recipe),
+                     VKD_E_RECIPE);
+    assert_non_null(strstr(vkd_ctx_error(ctx), "the loss 'rkd_angle' needs a teacher"));
+    vkd_ctx_destroy(ctx);
+}
+
 static void adapters_are_parameters_of_the_students_group(void **state) {
     (void)state;
     vkd_ctx *ctx = test_ctx();
@@ -177,6 +207,7 @@ int main(void) {
         cmocka_unit_test(what_is_wrong_with_taps_is_said),
         cmocka_unit_test(features_make_the_teacher_live),
         cmocka_unit_test(taps_that_are_not_there_or_do_not_fit_are_named),
+        cmocka_unit_test(a_loss_on_the_students_own_features_needs_no_teacher),
         cmocka_unit_test(adapters_are_parameters_of_the_students_group),
     };
     return cmocka_run_group_tests_name("recipe_taps", tests, NULL, NULL);
