@@ -5,6 +5,7 @@
 
 #include "base/platform.h"
 #include "cli/cli.h"
+#include "cli/figure.h"
 #include "cli/progress.h"
 #include "vkdistill/train.h"
 
@@ -46,30 +47,19 @@ static const cli_option *get_options(size_t *count) {
 
 enum { COLUMNS = 10, OMITTED_COLUMNS = 2, CELL = 64 };
 
-static void figure_text(char *out, const vkd_row *row, vkd_figure f, double scale, int digits,
-                        const char *unit) {
-    if (!isfinite(f.mean))
-        snprintf(out, CELL, "-");
-    else if (row->seeds > 1)
-        snprintf(out, CELL, "%.*f%s +- %.*f", digits, f.mean * scale, unit, digits,
-                 f.deviation * scale);
-    else
-        snprintf(out, CELL, "%.*f%s", digits, f.mean * scale, unit);
-}
-
 static void add_row(cli_table *t, const vkd_row *row) {
     char cells[COLUMNS][CELL];
     const char *texts[COLUMNS];
     snprintf(cells[0], CELL, "%s", row->label);
-    figure_text(cells[1], row, row->accuracy, 100, 2, "%");
-    figure_text(cells[2], row, row->errors, 1, row->seeds > 1 ? 1 : 0, "");
+    cli_figure(cells[1], CELL, row->seeds, row->accuracy, 100, 2, "%");
+    cli_figure(cells[2], CELL, row->seeds, row->errors, 1, row->seeds > 1 ? 1 : 0, "");
     snprintf(cells[3], CELL, "%llu", (unsigned long long)row->parameters);
-    figure_text(cells[4], row, row->kl, 1, 4, "");
-    figure_text(cells[5], row, row->agreement, 100, 2, "%");
-    figure_text(cells[6], row, row->calibration, 100, 2, "%");
-    figure_text(cells[7], row, row->seconds, 1, 1, "");
-    figure_text(cells[8], row, row->omitted_recall, 100, 2, "%");
-    figure_text(cells[9], row, row->shift, 1, 2, "");
+    cli_figure(cells[4], CELL, row->seeds, row->kl, 1, 4, "");
+    cli_figure(cells[5], CELL, row->seeds, row->agreement, 100, 2, "%");
+    cli_figure(cells[6], CELL, row->seeds, row->calibration, 100, 2, "%");
+    cli_figure(cells[7], CELL, row->seeds, row->seconds, 1, 1, "");
+    cli_figure(cells[8], CELL, row->seeds, row->omitted_recall, 100, 2, "%");
+    cli_figure(cells[9], CELL, row->seeds, row->shift, 1, 2, "");
     for (int i = 0; i < COLUMNS; i++)
         texts[i] = cells[i];
     cli_table_row(t, texts);

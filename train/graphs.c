@@ -138,7 +138,8 @@ static vkd_result build_term(vkd_graph *g, const vkd__session *s, const vkd__pha
         io.teacher = in->targets;
     } else if (t->def->needs & VKD__LOSS_TEACHER)
         io.teacher = vkd__teachers_combine(g, p->stage, in->logits, io.tau);
-    const vkd_result r = vkd__taps_find(s, p, t, g, &in->student, in->teachers, pairs);
+    const vkd_result r =
+        vkd__taps_find(s, p, t, g, &in->student, in->teachers, vkd__phase_labelled(p), pairs);
     if (!r)
         *out = t->def->fused ? t->def->fused(g, &io, t->config) : t->def->build(g, &io, t->config);
     return r;

@@ -4,6 +4,7 @@
  * metadata what is needed to run it: "arch", "config.<option>", "classes", "class_names" (where
  * there are any, one a line), "input" (axes of a sample, channels last), "scale", "mean", "std" (of
  * the normalisation). */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -85,8 +86,7 @@ static vkd_result collect(const vkd__session *s, const char *group, vkd__arena *
     return VKD_OK;
 }
 
-vkd_result vkd__model_save(vkd__session *s, const vkd__phase *p) {
-    const char *path = vkd__session_path(s, p->group, ".safetensors");
+vkd_result vkd__model_save(vkd__session *s, const vkd__phase *p, const char *path, double seconds) {
     vkd__arena arena = {.ctx = s->ctx};
     vkd__st_tensor *tensors = VKD_NEW(&arena, vkd__st_tensor, vkd_store_count(s->store));
     pairs *metadata = VKD_NEW(&arena, pairs, 1);
@@ -96,6 +96,12 @@ vkd_result vkd__model_save(vkd__session *s, const vkd__phase *p) {
     if (!r) {
         metadata->arena = &arena;
         describe(s, p->model, metadata);
+        if (isfinite(seconds)) {
+            const float value = (float)seconds;
+            vkd__text t = {.ctx = s->ctx};
+            vkd__fields_get(&(vkd__field){.name = "seconds", .type = VKD__FIELD_F32}, &value, &t);
+            add_pair(metadata, "seconds", &t);
+        }
         r = metadata->failed
                 ? VKD_E_MEMORY
                 : vkd__st_write(s->ctx, path, tensors, count, metadata->pair, metadata->count);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* A recipe as text, every default written out. Reading it back gives the same recipe. */
-#include "train/recipe.h"
+#include "train/recipe_print.h"
 
 /* Single quotes take everything as it is but themselves, which are doubled. */
 static void print_quoted(vkd__text *t, const char *text) {
@@ -37,7 +37,8 @@ static void print_channels(vkd__text *t, const char *key, const float *v, uint32
     vkd__text_add(t, "]\n");
 }
 
-static void print_data(vkd__text *t, const vkd__recipe_data *d) {
+void vkd__print_data(vkd__text *t, const vkd_recipe *r) {
+    const vkd__recipe_data *d = &r->data;
     const vkd__data_options *o = &d->options;
     vkd__text_add(t, "data:\n  format: %s\n", d->part.name);
     print_part(t, "  ", &d->part);
@@ -71,7 +72,7 @@ static void print_stage_data(vkd__text *t, const vkd_recipe *r, const vkd__stage
     print_fields(t, "      ", fields.fields, fields.count, d);
 }
 
-static void print_stage(vkd__text *t, const vkd_recipe *r, const vkd__recipe_stage *s) {
+void vkd__print_stage(vkd__text *t, const vkd_recipe *r, const vkd__recipe_stage *s) {
     if (s->label) {
         print_label(t, r, s);
         return;
@@ -144,27 +145,33 @@ static void print_evaluation(vkd__text *t, const vkd_recipe *r) {
     }
 }
 
+void vkd__print_options(vkd__text *t, const vkd_recipe *r) {
+    const vkd__table fields = vkd__recipe_fields();
+    print_fields(t, "", fields.fields, fields.count, &r->options);
+}
+
+void vkd__print_model(vkd__text *t, const vkd__recipe_model *m) {
+    const vkd__table fields = vkd__model_fields();
+    vkd__text_add(t, "  %s:\n    arch: %s\n", m->name, m->part.name);
+    if (m->load) {
+        const vkd__field field = {.name = "load", .type = VKD__FIELD_TEXT};
+        print_fields(t, "    ", &field, 1, m->load);
+    }
+    print_fields(t, "    ", fields.fields, fields.count, m);
+    print_part(t, "    ", &m->part);
+}
+
 char *vkd_recipe_print(const vkd_recipe *r) {
     vkd__text t = {.ctx = r->ctx};
-    vkd__table fields = vkd__recipe_fields();
     vkd__text_add(&t, "name: %s\n", r->name);
-    print_fields(&t, "", fields.fields, fields.count, &r->options);
-    print_data(&t, &r->data);
+    vkd__print_options(&t, r);
+    vkd__print_data(&t, r);
     vkd__text_add(&t, "models:\n");
-    for (uint32_t i = 0; i < r->model_count; i++) {
-        const vkd__recipe_model *m = &r->models[i];
-        vkd__text_add(&t, "  %s:\n    arch: %s\n", m->name, m->part.name);
-        if (m->load) {
-            const vkd__field field = {.name = "load", .type = VKD__FIELD_TEXT};
-            print_fields(&t, "    ", &field, 1, m->load);
-        }
-        fields = vkd__model_fields();
-        print_fields(&t, "    ", fields.fields, fields.count, m);
-        print_part(&t, "    ", &m->part);
-    }
+    for (uint32_t i = 0; i < r->model_count; i++)
+        vkd__print_model(&t, &r->models[i]);
     vkd__text_add(&t, "stages:\n");
     for (uint32_t i = 0; i < r->stage_count; i++)
-        print_stage(&t, r, &r->stages[i]);
+        vkd__print_stage(&t, r, &r->stages[i]);
     print_evaluation(&t, r);
     if (!t.failed) return t.text;
     vkd__text_term(&t);

@@ -76,9 +76,13 @@ vkd_result vkd_run_create(vkd_ctx *ctx, vkd_device *device, const vkd_recipe *re
                      .arena = {.ctx = ctx},
                      .seeds = desc->seeds ? desc->seeds : 1};
     run->desc.folder = vkd__arena_format(&run->arena, "%s", desc->folder);
+    if (desc->pool) run->desc.pool = vkd__arena_format(&run->arena, "%s", desc->pool);
     run->results = VKD_NEW(&run->arena, vkd__result *, run->seeds);
     run->result_counts = VKD_NEW(&run->arena, uint32_t, run->seeds);
-    vkd_result r = run->desc.folder && run->results && run->result_counts ? VKD_OK : VKD_E_MEMORY;
+    vkd_result r =
+        run->desc.folder && (!desc->pool || run->desc.pool) && run->results && run->result_counts
+            ? VKD_OK
+            : VKD_E_MEMORY;
     if (!r) r = check_folder(run);
     if (!r) r = vkd__recipe_load_data(ctx, recipe, &run->data);
     if (!r && (!run->data.train.count || !run->data.test.count))

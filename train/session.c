@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "train/session.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "base/platform.h"
+#include "data/safetensors.h"
 #include "train/model_file.h"
 
 const char *vkd__session_path(vkd__session *s, const char *name, const char *suffix) {
@@ -193,6 +195,21 @@ static vkd_result fill_store(vkd__session *s) {
     return r;
 }
 
+static vkd_result find_pool(vkd__session *s) {
+    if (!s->desc->pool) return VKD_OK;
+    vkd_result r = vkd__make_folder(s->ctx, s->desc->pool);
+    const uint64_t data = vkd__data_hash(s->data, &s->batch);
+    for (uint32_t i = 0; i < s->phase_count && !r; i++) {
+        vkd__phase *p = &s->phases[i];
+        if (p->stage->label || p->shared) continue;
+        const char *name = vkd__provenance(s, p, data);
+        if (name && *name)
+            p->pool = vkd__arena_format(&s->arena, "%s/%s.safetensors", s->desc->pool, name);
+        if (!name || (*name && !p->pool)) r = VKD_E_MEMORY;
+    }
+    return r;
+}
+
 vkd_result vkd__session_create(vkd_ctx *ctx, vkd_device *device, const vkd_recipe *recipe,
                                const vkd_run_desc *desc, const vkd__dataset *data,
                                uint32_t seed_index, const char *folder, const char *shared_folder,
@@ -219,6 +236,7 @@ vkd_result vkd__session_create(vkd_ctx *ctx, vkd_device *device, const vkd_recip
     if (!r) r = set_normalisation(s);
     if (!r) r = check_models(s);
     if (!r) r = vkd__phases_create(s);
+    if (!r) r = find_pool(s);
     if (!r) r = write_recipe(s);
     if (!r) r = fill_store(s);
     if (r) {
@@ -268,15 +286,54 @@ void vkd__session_destroy(vkd__session *s) {
 
 /* ---- Training ---- */
 
+/* The file of the run's folder, and the pool's. */
+static vkd_result save_model(vkd__session *s, const vkd__phase *p) {
+    const char *path = vkd__session_path(s, p->group, ".safetensors");
+    if (!path) return VKD_E_MEMORY;
+    vkd_result r = vkd__model_save(s, p, path, NAN);
+    double seconds = 0;
+    for (uint32_t i = 0; i < s->phase_count; i++)
+        if (s->phases[i].model && !strcmp(s->phases[i].group, p->group))
+            seconds += s->phases[i].seconds;
+    if (!r && p->pool && !vkd__file_exists(p->pool)) r = vkd__model_save(s, p, p->pool, seconds);
+    return r;
+}
+
+/* Takes the model over from the pool. Its row says how long its training took, wherever it was. */
+static vkd_result take_model(vkd__session *s, vkd__phase *p) {
+    vkd__st_file *file = NULL;
+    vkd_result r = vkd__model_load(s->ctx, s->store, p->group, p->pool, s->data->classes,
+                                   s->data->class_names);
+    if (!r) r = vkd__st_open(s->ctx, p->pool, &file);
+    if (r) return r;
+    const vkd__field field = {
+        .name = "seconds", .type = VKD__FIELD_F32, .low = 0, .high = 1e9, .preset = "0"};
+    const char *text = vkd__st_metadata(file, "seconds");
+    float seconds = 0;
+    if (text) r = vkd__fields_set(s->ctx, &field, 1, &seconds, p->pool, "seconds", text);
+    if (p->last) p->seconds = (double)seconds;
+    vkd__st_close(file);
+    if (r) return VKD_E_FORMAT;
+    vkd__log(s->ctx, VKD_LOG_INFO, "%s, stage '%s': trained before, taken from '%s'", p->group,
+             p->stage->name, p->pool);
+    return VKD_OK;
+}
+
+static vkd_result run_phase(vkd__session *s, vkd__phase *p, bool restore) {
+    if (p->shared) return VKD_OK;
+    if (p->stage->label) return vkd__label_run(s, p);
+    /* One that is under way already is trained to its end. */
+    if (p->pool && !s->step && vkd__file_exists(p->pool)) return take_model(s, p);
+    const vkd_result r = vkd__loop(s, p, restore);
+    return r ? r : vkd__diagnose_end(s, p);
+}
+
 /* What the loop needs and what is saved is said by s->phase and s->step alone, so that a run that
  * is killed between two lines here goes on at the right place. */
 static vkd_result train_phase(vkd__session *s, bool restore) {
     vkd__phase *p = &s->phases[s->phase];
-    vkd_result r = p->shared         ? VKD_OK
-                   : p->stage->label ? vkd__label_run(s, p)
-                                     : vkd__loop(s, p, restore);
-    if (!r && !p->shared) r = vkd__diagnose_end(s, p);
-    if (!r && !p->shared && p->last) r = vkd__model_save(s, p);
+    vkd_result r = run_phase(s, p, restore);
+    if (!r && !p->shared && p->last) r = save_model(s, p);
     if (r) return r;
     if (!p->control && !p->shared && p->model)
         s->cached[p->stage->model] = false; /* it has changed */

@@ -16,6 +16,7 @@
  *   prepare.c     what losses put there before the first step
  *   loop.c        steps in flight, logging, the guard
  *   infer.c       a model's logits for a whole split
+ *   provenance.c  what a model follows from
  *   evaluate.c    the figures of the table
  *   checkpoint.c  what resuming needs
  *   diagnose.c    what a user should know of a run that goes wrong quietly
@@ -74,6 +75,7 @@ typedef struct vkd__phase {
     uint64_t skipped;  /* steps that the guard left out */
     double loss_scale; /* of the last step read; 0 where the loss is not scaled */
     bool shared;       /* trained by the session of the first seed: its values are loaded */
+    const char *pool;  /* file of the group as it is in the end, of this run or another; or NULL */
 } vkd__phase;
 
 /* Means of metrics.jsonl are over the steps since the last row; a checkpoint keeps them. */
@@ -174,11 +176,12 @@ void vkd__adapters_name(const vkd__phase *p, const vkd__term *t, char out[VKD__A
 void vkd__cache_name(const vkd__recipe_model *teacher, char *out, size_t size);
 
 /* ---- taps.c ---- */
-/* The features that a term compares, out of what both models have; tap_count pairs. Errors:
+/* The features that a term compares, out of what both models have; tap_count pairs. rows: of the
+ * labelled samples, which come first in the student's batch. Errors:
  * VKD_E_RECIPE: there is no such tap, VKD_E_SHAPE: the loss cannot compare the two. */
 vkd_result vkd__taps_find(const vkd__session *s, const vkd__phase *p, const vkd__term *t,
                           vkd_graph *g, const vkd__model_io *student, const vkd__model_io *teachers,
-                          vkd__tap_pair *out);
+                          uint32_t rows, vkd__tap_pair *out);
 
 /* ---- teachers.c ---- */
 /* The logits (N, V) of a stage's teachers as those of one, for a loss with the () temperature tau,
@@ -321,9 +324,14 @@ vkd_result vkd__metrics_setting(vkd__session *s, const vkd__phase *p, const char
                                 double to);
 void vkd__metrics_close(vkd__session *s);
 
+/* ---- provenance.c ---- */
+/* What the phase's group follows from as it is in the end, as 16 hexadecimal digits; "" where it
+ * teaches before that. NULL: no memory. */
+const char *vkd__provenance(vkd__session *s, const vkd__phase *p, uint64_t data_hash);
+
 /* ---- model_file.c ---- */
-/* "<folder>/<group>.safetensors": parameters and buffers without the group's name, and what eval
- * and infer need to build the model again. */
-vkd_result vkd__model_save(vkd__session *s, const vkd__phase *p);
+/* Parameters and buffers without the group's name, and what eval and infer need to build the model
+ * again. seconds: of its training, as metadata; NaN: none. */
+vkd_result vkd__model_save(vkd__session *s, const vkd__phase *p, const char *path, double seconds);
 
 #endif

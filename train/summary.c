@@ -7,10 +7,7 @@
 #include "base/platform.h"
 
 /* The figures of a result that have a mean, and where they stand in a row. */
-static const struct {
-    const char *name;
-    size_t from, to;
-} figures[] = {
+const vkd__figure_place vkd__figure_places[] = {
     {"accuracy", offsetof(vkd__result, accuracy), offsetof(vkd_row, accuracy)},
     {"errors", offsetof(vkd__result, errors), offsetof(vkd_row, errors)},
     {"kl", offsetof(vkd__result, kl), offsetof(vkd_row, kl)},
@@ -21,6 +18,7 @@ static const struct {
     {"seconds", offsetof(vkd__result, seconds), offsetof(vkd_row, seconds)},
     {"shift", offsetof(vkd__result, shift), offsetof(vkd_row, shift)},
 };
+const size_t vkd__figure_count = VKD_COUNT(vkd__figure_places);
 
 static double value_of(const vkd__result *r, size_t offset) {
     double value;
@@ -64,10 +62,10 @@ uint32_t vkd__summary_rows(vkd__result *const *results, const uint32_t *counts, 
                            .parameters = first->parameters};
         for (uint32_t k = 0; k < seeds; k++)
             out[i].seeds += find(results[k], counts[k], first->label) != NULL;
-        for (size_t f = 0; f < VKD_COUNT(figures); f++) {
+        for (size_t f = 0; f < vkd__figure_count; f++) {
             const vkd_figure figure =
-                figure_of(results, counts, seeds, first->label, figures[f].from);
-            memcpy((char *)&out[i] + figures[f].to, &figure, sizeof figure);
+                figure_of(results, counts, seeds, first->label, vkd__figure_places[f].from);
+            memcpy((char *)&out[i] + vkd__figure_places[f].to, &figure, sizeof figure);
         }
     }
     return counts[0];
@@ -107,13 +105,13 @@ static void row_json(vkd__text *t, const vkd_row *row) {
     vkd__json_text(t, row->model);
     vkd__text_add(t, ", \"seeds\": %u, \"tests\": %u, \"parameters\": %llu", (unsigned)row->seeds,
                   (unsigned)row->tests, (unsigned long long)row->parameters);
-    for (size_t f = 0; f < VKD_COUNT(figures); f++) {
+    for (size_t f = 0; f < vkd__figure_count; f++) {
         vkd_figure figure;
-        memcpy(&figure, (const char *)row + figures[f].to, sizeof figure);
-        vkd__text_add(t, ", \"%s\": ", figures[f].name);
+        memcpy(&figure, (const char *)row + vkd__figure_places[f].to, sizeof figure);
+        vkd__text_add(t, ", \"%s\": ", vkd__figure_places[f].name);
         vkd__json_number(t, figure.mean);
         if (row->seeds < 2) continue;
-        vkd__text_add(t, ", \"%s_deviation\": ", figures[f].name);
+        vkd__text_add(t, ", \"%s_deviation\": ", vkd__figure_places[f].name);
         vkd__json_number(t, isfinite(figure.mean) ? figure.deviation : NAN);
     }
     vkd__text_add(t, "}");
@@ -196,7 +194,8 @@ vkd_result vkd__notes_add(vkd__notes *n, vkd__arena *arena, const vkd__session *
         n->stages = VKD_NEW(arena, vkd__stage_note, s->phase_count);
         if (!n->stages) return VKD_E_MEMORY;
         for (uint32_t i = 0; i < s->phase_count && !r; i++)
-            r = add_stage(n, arena, &s->phases[i]);
+            if (s->phases[i].term_count && !isnan(s->phases[i].watches[0].norm))
+                r = add_stage(n, arena, &s->phases[i]);
     }
     vkd__warning **end = &n->warnings;
     while (*end)

@@ -5,6 +5,14 @@
 
 #include "train/session.h"
 
+/* The figures that have a mean: their names in summary.json, and where they stand. */
+typedef struct vkd__figure_place {
+    const char *name;
+    size_t from, to; /* offsets of a double in vkd__result, and of a vkd_figure in vkd_row */
+} vkd__figure_place;
+extern const vkd__figure_place vkd__figure_places[];
+extern const size_t vkd__figure_count;
+
 /* Each term of a stage, before its first step. */
 typedef struct vkd__term_note {
     const char *name;
@@ -39,6 +47,11 @@ typedef struct vkd__summary {
     uint32_t row_count;
     vkd__notes notes;
 } vkd__summary;
+
+/* Reads rows that vkd__summary_write wrote, into the arena; a figure that is no number is NaN. The
+ * folder is named in messages. Errors: VKD_E_FILE, VKD_E_FORMAT: not such a file, VKD_E_MEMORY. */
+vkd_result vkd__summary_read(vkd__arena *arena, const char *folder, vkd_row **rows,
+                             uint32_t *row_count, uint32_t *seeds);
 
 /* {"recipe", "seed", "seeds", "device", "rows": [...], "stages": [...], "warnings": [...]}. */
 void vkd__summary_json(vkd__text *t, const vkd__summary *s);

@@ -76,7 +76,7 @@ static vkd_result find_partner(const vkd__session *s, const vkd__phase *p, const
 
 vkd_result vkd__taps_find(const vkd__session *s, const vkd__phase *p, const vkd__term *t,
                           vkd_graph *g, const vkd__model_io *student, const vkd__model_io *teachers,
-                          vkd__tap_pair *out) {
+                          uint32_t rows, vkd__tap_pair *out) {
     if (!t->tap_count) return VKD_OK;
     const side own = {student, p->model->name};
     vkd__text what = {.ctx = s->ctx};
@@ -86,6 +86,8 @@ vkd_result vkd__taps_find(const vkd__session *s, const vkd__phase *p, const vkd_
         out[i] =
             (vkd__tap_pair){.student_name = t->taps[i].student, .teacher_name = t->taps[i].teacher};
         r = find(g, s->ctx, what.text, &own, t->taps[i].student, &out[i].student);
+        if (!r && vkd_tensor_shape(g, out[i].student).dim[0] != rows)
+            out[i].student = vkd_slice(g, out[i].student, 0, 0, rows);
         if (!r && !(t->def->needs & VKD__LOSS_OWN_TAPS))
             r = find_partner(s, p, t, g, what.text, teachers, &out[i]);
     }

@@ -85,6 +85,11 @@ typedef struct vkd_run_desc {
     bool force;         /* start over in a folder that holds a run */
     uint32_t seeds;     /* repetitions with seed, seed+1, ...; 0 means 1. Above 1, each has a folder
                            "seed-<n>" inside `folder` */
+    /* A folder that several runs have in common, made if need be, or NULL. A run leaves there each
+     * model and control that it has trained, under a name for all that it follows from: recipe,
+     * seed, data, device, version. One that is there already is loaded in place of being trained.
+     * For runs that differ in something that not all of their models depend on. */
+    const char *pool;
     /* Called every `log_every` steps of the recipe and at each phase's end. May be NULL. */
     void (*progress)(void *user, const vkd_progress *progress);
     /* Asked after each step; true: write a checkpoint and return VKD_E_INTERRUPTED. May be NULL. */

@@ -144,6 +144,25 @@ static void without_labelled_samples_the_labels_are_all(void **state) {
     assert_true(isnan(metric(b, "only", "student", "loss", 160)));
 }
 
+/* Features are compared on the labelled part: with labels of a teacher or without, the first step
+ * says the same of them. */
+static void features_are_those_of_the_labelled_part(void **state) {
+    const bench *b = *state;
+#define HINT "teacher: teacher, losses: [{loss: hint, taps: [fc0]}, {loss: kd_kl}, {loss: ce}], "
+    const char *const both = STAGES("", "data: {pseudo: pseudo, ratio: 2}, ", HINT, "");
+    const char *const labelled = STAGES("", "", "teacher_logits: live, " HINT, "");
+    const char *const sets[][5] = {
+        {MODELS, both, "log_every=1", "models.student.dropout=0", NULL},
+        {MODELS, labelled, "log_every=1", "models.student.dropout=0", NULL}};
+    for (int i = 0; i < 2; i++)
+        if (toy_run(b->ctx, b->device, &b->data, sets[i], NULL, i ? "hint1" : "hint0", NULL, NULL))
+            fail_msg("%s", vkd_ctx_error(b->ctx));
+    near(metric(b, "hint0", "student", "hint", 0), metric(b, "hint1", "student", "hint", 0), 1e-5);
+    near(metric(b, "hint0", "student", "kd_kl", 0), metric(b, "hint1", "student", "kd_kl", 0),
+         1e-5);
+    assert_false(isnan(metric(b, "hint0", "student", "pseudo", 0)));
+}
+
 /* It sees the labelled part alone, and is the control of the same stage without the labels. */
 static void a_control_has_no_labels_of_a_teacher(void **state) {
     const bench *b = *state;
@@ -276,6 +295,7 @@ int main(void) {
         cmocka_unit_test(a_threshold_drops_and_balance_evens_out),
         cmocka_unit_test(hard_labels_are_another_loss_than_soft_ones),
         cmocka_unit_test(without_labelled_samples_the_labels_are_all),
+        cmocka_unit_test(features_are_those_of_the_labelled_part),
         cmocka_unit_test(a_control_has_no_labels_of_a_teacher),
         cmocka_unit_test(a_model_may_learn_from_its_own_labels),
         cmocka_unit_test(what_does_not_fit_is_said),

@@ -160,6 +160,24 @@ static void a_model_may_have_its_own_start_values(void **state) {
     alike(b, "start1/second.safetensors", "start4/first.safetensors", false);
 }
 
+/* Whoever names a parameter first gives it its start value: the losses' adapters come after. */
+static void a_loss_on_features_leaves_start_values_alone(void **state) {
+    const bench *b = *state;
+    static const char *const losses[] = {"{loss: ce}", "{loss: hint, taps: [fc0]}"};
+    for (int i = 0; i < 2; i++) {
+        char stages[600];
+        snprintf(stages, sizeof stages,
+                 "stages=[" TEACH
+                 ", {name: distil, train: student, teacher: teacher, losses: [%s], "
+                 "optimiser: {name: sgd, lr: 0}, steps: 1, batch: 24, control: true}]",
+                 losses[i]);
+        const char *const sets[] = {"models.student.init_seed=1", stages, NULL};
+        run_desc(b, sets, NULL, i ? "hinted" : "unhinted", NULL, NULL);
+    }
+    alike(b, "hinted/student.safetensors", "unhinted/student.safetensors", true);
+    alike(b, "hinted/student_control.safetensors", "unhinted/student.safetensors", true);
+}
+
 static void a_control_starts_from_the_loaded_values_too(void **state) {
     const bench *b = *state;
     char load[400];
@@ -286,6 +304,7 @@ int main(void) {
         cmocka_unit_test(two_equal_teachers_teach_what_one_does),
         cmocka_unit_test(two_teachers_are_combined_cached_and_live),
         cmocka_unit_test(an_ensemble_has_a_row_of_its_own),
+        cmocka_unit_test(a_loss_on_features_leaves_start_values_alone),
         cmocka_unit_test(a_control_starts_from_the_loaded_values_too),
     };
     return cmocka_run_group_tests_name("train_stages", tests, open_bench, close_bench);
