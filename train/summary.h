@@ -52,6 +52,9 @@ typedef struct vkd__summary {
  * folder is named in messages. Errors: VKD_E_FILE, VKD_E_FORMAT: not such a file, VKD_E_MEMORY. */
 vkd_result vkd__summary_read(vkd__arena *arena, const char *folder, vkd_row **rows,
                              uint32_t *row_count, uint32_t *seeds);
+/* The same from bytes in memory; `name` stands for the file in messages. */
+vkd_result vkd__summary_parse(vkd__arena *arena, const char *name, const void *bytes, size_t size,
+                              vkd_row **rows, uint32_t *row_count, uint32_t *seeds);
 
 /* {"recipe", "seed", "seeds", "device", "rows": [...], "stages": [...], "warnings": [...]}. */
 void vkd__summary_json(vkd__text *t, const vkd__summary *s);

@@ -52,26 +52,33 @@ static vkd_result read_rows(vkd__arena *arena, const json_t *list, vkd_row **row
     return r;
 }
 
+vkd_result vkd__summary_parse(vkd__arena *arena, const char *name, const void *bytes, size_t size,
+                              vkd_row **rows, uint32_t *row_count, uint32_t *seeds) {
+    json_error_t error;
+    json_t *all = json_loadb(bytes, size, 0, &error);
+    const json_t *list = json_object_get(all, "rows");
+    vkd_result r = VKD_OK;
+    *rows = NULL;
+    *row_count = 0;
+    *seeds = count_of(all, "seeds");
+    if (!all)
+        r = vkd__fail(arena->ctx, VKD_E_FORMAT, "'%s', line %d: %s", name, error.line, error.text);
+    else if (!json_is_array(list) || !*seeds)
+        r = vkd__fail(arena->ctx, VKD_E_FORMAT, "'%s' is not the summary of a run", name);
+    else
+        r = read_rows(arena, list, rows, row_count);
+    json_decref(all);
+    return r;
+}
+
 vkd_result vkd__summary_read(vkd__arena *arena, const char *folder, vkd_row **rows,
                              uint32_t *row_count, uint32_t *seeds) {
     vkd__mapping file = {0};
     const char *path = vkd__arena_format(arena, "%s/summary.json", folder);
-    *rows = NULL;
-    *row_count = 0;
     if (!path) return VKD_E_MEMORY;
     vkd_result r = vkd__map_file(arena->ctx, path, &file);
     if (r) return r;
-    json_error_t error;
-    json_t *all = json_loadb((const char *)file.bytes, file.size, 0, &error);
-    const json_t *list = json_object_get(all, "rows");
-    *seeds = count_of(all, "seeds");
-    if (!all)
-        r = vkd__fail(arena->ctx, VKD_E_FORMAT, "'%s', line %d: %s", path, error.line, error.text);
-    else if (!json_is_array(list) || !*seeds)
-        r = vkd__fail(arena->ctx, VKD_E_FORMAT, "'%s' is not the summary of a run", path);
-    else
-        r = read_rows(arena, list, rows, row_count);
-    json_decref(all);
+    r = vkd__summary_parse(arena, path, file.bytes, file.size, rows, row_count, seeds);
     vkd__unmap_file(&file);
     return r;
 }

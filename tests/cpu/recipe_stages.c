@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* What a recipe may say of stages and ensembles. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "support/support.h"
@@ -172,12 +173,63 @@ static void ensembles_name_models_that_are_there_in_the_end(void **state) {
     refuse(ENSEMBLES("[a, b]"), "an ensemble must be a map");
 }
 
+/* ---- Memory ---- */
+
+typedef struct allocator {
+    long left, alive;
+} allocator;
+
+static void *take(void *user, size_t size) {
+    allocator *a = user;
+    if (a->left-- == 0) return NULL;
+    a->alive++;
+    return malloc(size);
+}
+
+static void give(void *user, void *memory) {
+    ((allocator *)user)->alive--;
+    free(memory);
+}
+
+static void every_failing_allocation_is_reported_and_leaves_nothing(void **state) {
+    (void)state;
+    allocator a = {.left = -1};
+    vkd_ctx *ctx = NULL;
+    const vkd_ctx_desc desc = {.alloc = take, .free = give, .user = &a};
+    assert_int_equal(vkd_ctx_create(&desc, &ctx), VKD_OK);
+    const long before = a.alive;
+    bool whole = false;
+    for (long n = 0; !whole; n++) {
+        assert_in_range(n, 0, 1000);
+        a.left = n;
+        vkd_recipe *r = NULL;
+        const vkd_result result =
+            parse(ctx,
+                  TRAIN("a", ", ema: 0.5, control: true")
+                      LABEL(", first: 3")
+                          TRAIN("s", ", teachers: [{model: a, weight: 2}, c], data: {pseudo: "
+                                     "pseudo}") "evaluation: {ensembles: [{name: both, models: [a, "
+                                                "s]}]}\n",
+                  &r);
+        char *text = result ? NULL : vkd_recipe_print(r);
+        whole = text != NULL;
+        if (!whole) assert_true(a.left < 0);
+        if (result) assert_int_equal(result, VKD_E_MEMORY);
+        a.left = -1;
+        if (text) vkd_free_text(ctx, text);
+        vkd_recipe_destroy(r);
+        assert_int_equal(a.alive, before);
+    }
+    vkd_ctx_destroy(ctx);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(several_stages_may_train_one_model),
         cmocka_unit_test(several_teachers_have_weights),
         cmocka_unit_test(a_stage_may_label_and_a_later_one_learn_from_it),
         cmocka_unit_test(ensembles_name_models_that_are_there_in_the_end),
+        cmocka_unit_test(every_failing_allocation_is_reported_and_leaves_nothing),
     };
     return cmocka_run_group_tests_name("recipe_stages", tests, NULL, NULL);
 }

@@ -21,8 +21,13 @@ static void give(void *user, void *memory) {
     free(memory);
 }
 
-static const char *const sets[] = {"stages.teach.epochs=1", "stages.distil.epochs=1",
-                                   "stages.distil.omit_classes=[2]", NULL};
+static const char *const sets[] = {
+    "stages=[{name: teach, train: teacher, losses: [{loss: ce}], ema: 0.5, optimiser: {name: sgd, "
+    "lr: 0.1}, epochs: 1, batch: 24}, {name: pseudo, label: {teacher: teacher, first: 100, "
+    "balance: true}}, {name: distil, train: student, teacher: teacher, control: true, "
+    "omit_classes: [2], data: {pseudo: pseudo}, losses: [{loss: kd_kl, weight: 0.9, tau: 3}, "
+    "{loss: ce, weight: 0.1}], optimiser: {name: adamw, lr: 0.01}, epochs: 1, batch: 24}]",
+    "evaluation.ensembles=[{name: both, models: [teacher, student]}]", NULL};
 
 /* Every allocation of the beginning, then ever wider apart: a run has thousands, most of them of a
  * few kinds that come again in each phase. */
