@@ -31,10 +31,11 @@ static float *add_floats(loss_data *d, const char *name, vkd_shape shape, float 
     const size_t count = (size_t)vkd_shape_count(shape);
     float *v = VKD_NEW(&d->arena, float, count);
     if (!v) return NULL;
-    const uint32_t stream = d->given.count;
-    for (size_t i = 0; i < count; i++)
-        v[i] =
-            size * (2 * vkd__philox_uniform(vkd__philox_at(17, 1, stream, (uint32_t)i).v[0]) - 1);
+    const uint32_t number = d->given.count;
+    for (size_t i = 0; i < count; i++) {
+        const vkd__philox r = vkd__philox_at(17, 1, number / 2, (uint32_t)i);
+        v[i] = size * (2 * vkd__philox_uniform(r.v[number % 2]) - 1);
+    }
     cli_loss_tensor *t = &d->given.v[d->given.count++];
     *t = (cli_loss_tensor){.dtype = VKD_F32, .shape = shape, .data = v};
     snprintf(t->name, sizeof t->name, "%s", name);

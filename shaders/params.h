@@ -128,6 +128,11 @@ struct vkd_augment_params {
     vkd_u32 images, chunks, span;
 };
 
+/* N rows of V, of which the first is row `first` of the whole. */
+struct vkd_shuffle_rest_params {
+    vkd_u32 N, V, first, seed, stream;
+};
+
 /* N indices into a table of V rows, of which the window holds `rows` from `first` on. */
 struct vkd_gather_params {
     vkd_u32 N, D, V, first, rows;

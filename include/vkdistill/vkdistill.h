@@ -424,6 +424,11 @@ VKD_API vkd_tensor vkd_batchnorm_fold(vkd_graph *g, vkd_tensor weight,
  * of the graph's seed, `name`, vkd_step and the element's index; backward draws it again. */
 VKD_API vkd_tensor vkd_dropout(vkd_graph *g, vkd_tensor x, float p, const char *name);
 
+/* Rows of x with their largest element where it is and the others in another order, which follows
+ * from the graph's seed, `name`, vkd_step and the row: for distillation with permuted predictions
+ * (Furlanello et al., arXiv:1805.04770). No gradient flows through it. */
+VKD_API vkd_tensor vkd_shuffle_rest(vkd_graph *g, vkd_tensor x, const char *name);
+
 /* Rows of table (V, D) chosen by i32 indices (...): (..., D). An index outside the table gives a
  * row of zeros and receives no gradient. Backward sums in a fixed order. */
 VKD_API vkd_tensor vkd_gather(vkd_graph *g, vkd_tensor table, vkd_tensor indices);

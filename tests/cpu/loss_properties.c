@@ -203,6 +203,94 @@ static void correlations_see_neither_a_shift_nor_an_order_of_classes(void **stat
     loss_problem_term(&p);
 }
 
+/* ---- Permuted predictions ---- */
+
+/* What shuffle_rest makes of rows in one step, on the host. */
+static void shuffle(const double *x, uint32_t N, uint32_t V, int32_t step, double *out) {
+    vkd_ctx *ctx = test_ctx();
+    vkd_store *store = NULL;
+    vkd_graph *g = NULL;
+    vkd__host *h = NULL;
+    assert_int_equal(vkd_store_create(ctx, &store), VKD_OK);
+    assert_int_equal(vkd_graph_create(ctx, store, NULL, &g), VKD_OK);
+    const vkd_tensor in = vkd_input(g, "x", VKD_F32, VKD_SHAPE(N, V));
+    const vkd_tensor y = vkd_shuffle_rest(g, in, "test");
+    if (vkd__host_create(g, &h)) fail_msg("%s", vkd_ctx_error(ctx));
+    memcpy(vkd__host_values(h, in), x, (size_t)N * V * sizeof *x);
+    vkd__host_values(h, vkd_step(g))[0] = step;
+    vkd__host_run(h);
+    memcpy(out, vkd__host_values(h, y), (size_t)N * V * sizeof *out);
+    vkd__host_destroy(h);
+    vkd_graph_destroy(g);
+    vkd_store_destroy(store);
+    vkd_ctx_destroy(ctx);
+}
+
+/* Rows 0, 1, ..., V - 1 times a sign, so that the largest is the last or the first. */
+static void a_shuffled_row_keeps_its_elements_and_its_largest(void **state) {
+    (void)state;
+    enum { N = 6, V = 10 };
+    double x[N * V], one[N * V], two[N * V], again[N * V];
+    for (uint32_t i = 0; i < N * V; i++)
+        x[i] = i / V % 2 ? -(double)(i % V) : (double)(i % V);
+    shuffle(x, N, V, 5, one);
+    shuffle(x, N, V, 6, two);
+    shuffle(x, N, V, 5, again);
+    assert_memory_equal(one, again, sizeof one);
+    assert_memory_not_equal(one, two, sizeof one);
+    assert_memory_not_equal(one, one + 2 * (size_t)V, V * sizeof *one); /* two equal rows */
+    for (uint32_t n = 0; n < N; n++) {
+        bool seen[V] = {false};
+        for (uint32_t v = 0; v < V; v++)
+            seen[(uint32_t)fabs(one[n * V + v])] = true;
+        for (uint32_t v = 0; v < V; v++)
+            assert_true(seen[v]);
+        const uint32_t largest = n % 2 ? 0 : V - 1;
+        assert_true(one[n * V + largest] == x[n * V + largest]);
+    }
+}
+
+/* Every element comes to every place but the largest's equally often: 8000 rows of nine others, 889
+ * times each, standard deviation 28; six of them are allowed. */
+static void the_others_are_dealt_out_evenly(void **state) {
+    (void)state;
+    enum { N = 8000, V = 10 };
+    double *x = numbers((size_t)N * V), *y = numbers((size_t)N * V);
+    uint32_t hits[V][V] = {{0}};
+    for (uint32_t i = 0; i < N * V; i++)
+        x[i] = i % V;
+    shuffle(x, N, V, 1, y);
+    for (uint32_t i = 0; i < N * V; i++)
+        hits[i % V][(uint32_t)y[i]]++;
+    for (uint32_t v = 0; v + 1 < V; v++)
+        for (uint32_t k = 0; k + 1 < V; k++)
+            assert_in_range(hits[v][k], 889 - 168, 889 + 168);
+    assert_int_equal(hits[V - 1][V - 1], N);
+    free(x);
+    free(y);
+}
+
+/* At tau 1 the gradient is (q - p')/N: of a student that knows nothing, whose q is 1/V, it shows
+ * what was dealt. A student that says just that has nothing to learn; the teacher itself has. */
+static void permuted_labels_are_learnt_as_they_were_dealt(void **state) {
+    (void)state;
+    enum { N = 4, V = 9 };
+    loss_problem p;
+    loss_problem_init(&p, "dkpp", N, V, 3);
+    loss_problem_set(&p, "tau", "1");
+    double dx[N * V];
+    memcpy(p.student, p.teacher, sizeof dx);
+    assert_true(loss_problem_reference(&p, dx) > 0.1);
+    scale(p.student, p.count, 0);
+    loss_problem_reference(&p, dx);
+    for (size_t i = 0; i < p.count; i++)
+        p.student[i] = log(1.0 / V - N * dx[i]);
+    near(loss_problem_reference(&p, dx), 0, 1e-14);
+    for (size_t i = 0; i < p.count; i++)
+        near(dx[i], 0, 1e-15);
+    loss_problem_term(&p);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(hints_are_half_a_sum_or_a_mean),
@@ -213,6 +301,9 @@ int main(void) {
         cmocka_unit_test(a_student_like_its_teacher_has_nothing_to_learn),
         cmocka_unit_test(equal_attention_has_a_finite_gradient),
         cmocka_unit_test(correlations_see_neither_a_shift_nor_an_order_of_classes),
+        cmocka_unit_test(a_shuffled_row_keeps_its_elements_and_its_largest),
+        cmocka_unit_test(the_others_are_dealt_out_evenly),
+        cmocka_unit_test(permuted_labels_are_learnt_as_they_were_dealt),
     };
     return cmocka_run_group_tests_name("loss_properties", tests, NULL, NULL);
 }

@@ -131,6 +131,14 @@ static const double golden_two_30[] = {
     0.041855488504607935, 0.11377501382335221, -0.18101713938325456, 0.025386637055294398,
     -0.43270562883483216, 0.02319336365712943, 0.1269592524963241, 0.2825530126813787,
 };
+static const double golden_two_31[] = {
+    -0.2558883691593764, -0.06506521103708415, 0.3005327064250239, 0.020420873771436608,
+    0.06888607441960158, -0.026397650536698805, -0.23862534558849693, 0.1961369217055942,
+};
+static const double golden_two_32[] = {
+    -0.019950359600866406, -0.007182760826412095, 0.021113376220372546, 0.006019744206905965,
+    0.012079993518953083, -0.006736335304482456, -0.013697178918103556, 0.008353520703632905,
+};
 static const double golden_wave_student[] = {
     2.9749944313574055, 1.5465041154643924, -2.4968023266717037, -1.0994373877557853,
     -1.1462142515520273, -2.409767180081864, 1.3251714200076523, -2.2704074859237844,
@@ -497,6 +505,28 @@ static const double golden_wave_30[] = {
     0.00019938635428207714, -0.14039911320919715, 0.06526677288025726, 0.006193061368380172,
     0.006509338986175317, 0.06163480399489212, 0.0005957496252102523,
 };
+static const double golden_wave_31[] = {
+    0.04455868873137371, 0.03232635875205347, 0.0004018486140706191, -6.150582032083856e-05,
+    0.001996723802275013, -0.10513981532098252, 0.02591770124153053, 0.0003233071421004758,
+    -0.0024288189886165668, 0.09304988557833963, -0.008206181372602908, -0.08812602534177601,
+    0.0927306122804798, -0.0873427792979244, -0.15569806693995586, 0.012986990266930107,
+    0.0007199886784439602, 0.05943644976305382, 0.04200831037696565, 0.00010941386931356146,
+    0.040436913985248714, 0.06184002746518015, 0.013690396169739815, 0.0059663474691080964,
+    0.0013350661373800182, 0.0010163287318171992, -0.0947359223411557, 0.010887756367930435,
+    -0.0012525023100095015, -0.032732229741147624, 0.09247750041805726, -0.05394873891276547,
+    0.009037312418529191, 0.04712550942313082, -0.06070685129579466,
+};
+static const double golden_wave_32[] = {
+    -0.0013258412878840305, 0.00644152354285075, 0.0003821126615170338, -0.0010944457704134818,
+    0.0016461209126837808, -0.012193062827159543, 0.006143592768405486, 0.0013084485993814245,
+    -0.0016327273493677921, 0.009265657469185446, -0.001837171188907746, -0.006909626276356283,
+    0.00831023196542072, -0.008504813219355775, -0.011611638335167164, -0.0012945068316610982,
+    0.0007656244760158426, 0.007305401191502258, 0.0006220348642301048, -0.0007813711190408275,
+    0.004994455754120891, -0.0028353743441334417, 0.003508991265051437, 0.003781698285604465,
+    0.0013539553181334569, 9.18342606089247e-05, -0.01063062367234546, 0.0047295188870806176,
+    -0.0013101628075547981, -0.005531893518939744, 0.010207824972940599, -0.003811909581911525,
+    0.004540587548478661, 0.0027851003626143877, -0.0068795469756275885,
+};
 static const double golden_binary_student[] = {
     -1.851629364655465, -0.5588309963978517, 1.797416191623253, 1.8043436675125881,
     -0.5435212528218849, -1.8455508432256131,
@@ -630,6 +660,14 @@ static const double golden_binary_30[] = {
     0.06645894011002465, -0.06645894011002465, -0.1800497742870505, 0.1800497742870505,
     0.26146400905327605, -0.26146400905327605,
 };
+static const double golden_binary_31[] = {
+    0.045803676397269844, -0.045803676397269844, -0.16284979792931834, 0.16284979792931834,
+    0.24997651504274773, -0.24997651504274776,
+};
+static const double golden_binary_32[] = {
+    0.0057967954065579995, -0.005796795406557998, -0.020559883714540417, 0.020559883714540417,
+    0.022910655388536278, -0.022910655388536285,
+};
 static const struct {
     const char *loss;
     const char *set[4][2]; /* key and value of the configuration */
@@ -670,6 +708,8 @@ static const struct {
     {"dist", {{"tau", "4.0"}, {"beta", "2.0"}, {"gamma", "0.5"}}, 2, 4, golden_two_student, golden_two_teacher, golden_two_labels, 55.89860659255673, golden_two_28},
     {"cwtm", {{"tau", "1.0"}}, 2, 4, golden_two_student, golden_two_teacher, golden_two_labels, 1.2451280377260847, golden_two_29},
     {"cwtm", {{"tau", "3.0"}}, 2, 4, golden_two_student, golden_two_teacher, golden_two_labels, 1.1892529207495823, golden_two_30},
+    {"dkpp", {{"tau", "1.0"}}, 2, 4, golden_two_student, golden_two_teacher, golden_two_labels, 0.9181961327707184, golden_two_31},
+    {"dkpp", {{"tau", "4.0"}, {"t_squared", "false"}}, 2, 4, golden_two_student, golden_two_teacher, golden_two_labels, 0.08592518707647383, golden_two_32},
     {"ce", {{0}}, 5, 7, golden_wave_student, golden_wave_teacher, golden_wave_labels, 3.2868294638861313, golden_wave_0},
     {"ce", {{"smoothing", "0.1"}}, 5, 7, golden_wave_student, golden_wave_teacher, golden_wave_labels, 3.3128540597607556, golden_wave_1},
     {"kd_mse", {{0}}, 5, 7, golden_wave_student, golden_wave_teacher, golden_wave_labels, 15.259944752188416, golden_wave_2},
@@ -701,6 +741,8 @@ static const struct {
     {"dist", {{"tau", "4.0"}, {"beta", "2.0"}, {"gamma", "0.5"}}, 5, 7, golden_wave_student, golden_wave_teacher, golden_wave_labels, 52.297194690830175, golden_wave_28},
     {"cwtm", {{"tau", "1.0"}}, 5, 7, golden_wave_student, golden_wave_teacher, golden_wave_labels, 2.7808199556499944, golden_wave_29},
     {"cwtm", {{"tau", "3.0"}}, 5, 7, golden_wave_student, golden_wave_teacher, golden_wave_labels, 2.861142673253941, golden_wave_30},
+    {"dkpp", {{"tau", "1.0"}}, 5, 7, golden_wave_student, golden_wave_teacher, golden_wave_labels, 2.6520515138736953, golden_wave_31},
+    {"dkpp", {{"tau", "4.0"}, {"t_squared", "false"}}, 5, 7, golden_wave_student, golden_wave_teacher, golden_wave_labels, 0.3064118587893988, golden_wave_32},
     {"ce", {{0}}, 3, 2, golden_binary_student, golden_binary_teacher, golden_binary_labels, 0.8272586007933306, golden_binary_0},
     {"ce", {{"smoothing", "0.1"}}, 3, 2, golden_binary_student, golden_binary_teacher, golden_binary_labels, 0.8269892891553934, golden_binary_1},
     {"kd_mse", {{0}}, 3, 2, golden_binary_student, golden_binary_teacher, golden_binary_labels, 14.35787268417498, golden_binary_2},
@@ -732,5 +774,7 @@ static const struct {
     {"dist", {{"tau", "4.0"}, {"beta", "2.0"}, {"gamma", "0.5"}}, 3, 2, golden_binary_student, golden_binary_teacher, golden_binary_labels, 51.44261155767427, golden_binary_28},
     {"cwtm", {{"tau", "1.0"}}, 3, 2, golden_binary_student, golden_binary_teacher, golden_binary_labels, 0.8347019041624976, golden_binary_29},
     {"cwtm", {{"tau", "3.0"}}, 3, 2, golden_binary_student, golden_binary_teacher, golden_binary_labels, 0.8378641798968307, golden_binary_30},
+    {"dkpp", {{"tau", "1.0"}}, 3, 2, golden_binary_student, golden_binary_teacher, golden_binary_labels, 0.6785068716825876, golden_binary_31},
+    {"dkpp", {{"tau", "4.0"}, {"t_squared", "false"}}, 3, 2, golden_binary_student, golden_binary_teacher, golden_binary_labels, 0.09707895719978558, golden_binary_32},
 };
 // clang-format on

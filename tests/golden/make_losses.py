@@ -108,6 +108,59 @@ def cwtm(s, t, y, tau):
     return (sure / sure.sum() * F.cross_entropy(s, y, reduction="none")).sum()
 
 
+def philox(seed, stream, step, index):
+    """Philox4x32-10 (Salmon et al., SC 2011)."""
+    low = 0xFFFFFFFF
+    c, k = [index, step, 0, 0], [seed, stream]
+    for _ in range(10):
+        a, b = 0xD2511F53 * c[0], 0xCD9E8D57 * c[2]
+        c = [b >> 32 ^ c[1] ^ k[0], b & low, a >> 32 ^ c[3] ^ k[1], a & low]
+        k = [k[0] + 0x9E3779B9 & low, k[1] + 0xBB67AE85 & low]
+    return c
+
+
+def stream_of(name):
+    """FNV-1a, folded to 32 bits."""
+    value = 0xCBF29CE484222325
+    for byte in name.encode():
+        value = (value ^ byte) * 0x100000001B3 & 0xFFFFFFFFFFFFFFFF
+    return (value ^ value >> 32) & 0xFFFFFFFF
+
+
+def shuffled(key, n, i):
+    """Where the permutation of 0..n-1 that a key chooses takes i: Feistel's rounds, until inside."""
+    low = 0xFFFFFFFF
+
+    def mix(v):
+        v = (v ^ v >> 16) * 0x85EBCA6B & low
+        v = (v ^ v >> 13) * 0xC2B2AE35 & low
+        return v ^ v >> 16
+
+    bits = max(2, (n - 1).bit_length())
+    right_bits = bits // 2
+    right_mask, left_mask = (1 << right_bits) - 1, (1 << bits - right_bits) - 1
+    while True:
+        left, right = i >> right_bits, i & right_mask
+        for r in range(0, 8, 2):
+            left ^= mix(right + key[r % 4] + r * 0x9E3779B9 & low) & left_mask
+            right ^= mix(left + key[(r + 1) % 4] + r * 0xBB67AE85 & low) & right_mask
+        i = left << right_bits | right
+        if i < n:
+            return i
+
+
+def dkpp(s, t, y, tau, t_squared=True):
+    rows = []
+    for n, row in enumerate(t):
+        key = philox(0, stream_of("dkpp"), 0, n)
+        m = int(row.argmax())
+        rest = [v for v in range(len(row)) if v != m]
+        order = [rest[shuffled(key, len(rest), k)] for k in range(len(rest))]
+        order.insert(m, m)
+        rows.append(row[order])
+    return kd_kl(s, torch.stack(rows), y, tau, t_squared)
+
+
 def f32(x):
     """The number that a float field holds."""
     return torch.tensor(x, dtype=torch.float32).double().item()
@@ -127,6 +180,7 @@ CALLS += [(dkd, {"tau": 4.0, "alpha": 1.0, "beta": 8.0}), (dkd, {"tau": 1.5, "al
 
 CALLS += [(dist, {"tau": tau, "beta": 2.0, "gamma": 0.5}) for tau in (1.0, 4.0)]
 CALLS += [(cwtm, {"tau": tau}) for tau in (1.0, 3.0)]
+CALLS += [(dkpp, {"tau": 1.0}), (dkpp, {"tau": 4.0, "t_squared": False})]
 
 
 def numbers(values):
