@@ -89,6 +89,26 @@ static void confidence_weights_sum_to_one(void **state) {
     }
 }
 
+/* The variance is log(1 + exp(log_scale)) + 1e-5, and the start value is what gives the one asked
+ * for. */
+static void variances_start_where_they_were_told_to(void **state) {
+    (void)state;
+    static const char *const asked[] = {"5", "0.5"};
+    for (size_t i = 0; i < 2; i++) {
+        loss_problem p;
+        loss_graph lg;
+        float values[8];
+        one_pair(&p, "vid", "variance", asked[i], VKD_SHAPE(2, 5), VKD_SHAPE(2, 8));
+        loss_graph_init(&lg, &p, LOSS_COMPOSED);
+        if (vkd_store_read(lg.store, "alone.adapter.vid.0.log_scale", values, sizeof values))
+            fail_msg("%s", vkd_ctx_error(lg.ctx));
+        for (size_t k = 0; k < 8; k++)
+            near(log1p(exp((double)values[k])) + 1e-5, strtod(asked[i], NULL), 1e-6);
+        loss_graph_term(&lg);
+        loss_problem_term(&p);
+    }
+}
+
 /* ---- Invariances ---- */
 
 static void attention_does_not_see_the_size_of_features(void **state) {
@@ -296,6 +316,7 @@ int main(void) {
         cmocka_unit_test(hints_are_half_a_sum_or_a_mean),
         cmocka_unit_test(attention_has_the_forms_of_code_and_paper),
         cmocka_unit_test(confidence_weights_sum_to_one),
+        cmocka_unit_test(variances_start_where_they_were_told_to),
         cmocka_unit_test(attention_does_not_see_the_size_of_features),
         cmocka_unit_test(relations_between_samples_see_no_turn_and_no_size),
         cmocka_unit_test(a_student_like_its_teacher_has_nothing_to_learn),
