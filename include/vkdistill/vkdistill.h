@@ -267,7 +267,8 @@ VKD_API void vkd_output(vkd_graph *g, const char *name, vkd_tensor t);
 VKD_API void vkd_backward(vkd_graph *g, vkd_tensor loss, const vkd_tensor *of, uint32_t count,
                           vkd_tensor *gradients);
 /* The gradient of a whole group as one flat tensor (P), in the group's layout: what optimisers
- * take. Elements between parameters are padding and stay zero. */
+ * take. Elements between parameters are padding and stay zero. Parameters that the loss does not
+ * depend on have gradient zero, and optimisers that get this tensor do not touch them at all. */
 VKD_API vkd_tensor vkd_gradient(vkd_graph *g, vkd_tensor loss, const char *group);
 
 /* ---- Ops. Shapes are checked; broadcasting is NumPy's where the comment says so -------------- */

@@ -37,9 +37,10 @@ static void visit(walk *w, uint32_t index) {
         arrive(w, n.in[i], din[i]);
 }
 
-void vkd__backward_from(vkd_graph *g, const vkd_tensor *outputs, const vkd_tensor *seeds,
-                        uint32_t output_count, const vkd_tensor *of, uint32_t count,
-                        vkd_tensor *gradients) {
+/* reached, if it is not NULL, says of which tensors something arrived. */
+static void backward(vkd_graph *g, const vkd_tensor *outputs, const vkd_tensor *seeds,
+                     uint32_t output_count, const vkd_tensor *of, uint32_t count,
+                     vkd_tensor *gradients, bool *reached) {
     memset(gradients, 0, count * sizeof *gradients);
     if (g->status) return;
     walk w = {.g = g, .count = g->tensor_count};
@@ -55,11 +56,18 @@ void vkd__backward_from(vkd_graph *g, const vkd_tensor *outputs, const vkd_tenso
         visit(&w, (uint32_t)i);
     for (uint32_t i = 0; !g->status && i < count; i++) {
         gradients[i] = w.gradient[of[i].id];
+        if (reached) reached[i] = gradients[i].id != 0;
         if (!gradients[i].id)
             gradients[i] = vkd__expand(g, vkd_constant(g, 0.0f), vkd_tensor_shape(g, of[i]));
         gradients[i] = vkd_cast(g, gradients[i], VKD_F32); /* for what has 16 bits itself */
     }
     vkd__free(g->ctx, w.gradient);
+}
+
+void vkd__backward_from(vkd_graph *g, const vkd_tensor *outputs, const vkd_tensor *seeds,
+                        uint32_t output_count, const vkd_tensor *of, uint32_t count,
+                        vkd_tensor *gradients) {
+    backward(g, outputs, seeds, output_count, of, count, gradients, NULL);
 }
 
 static bool check_loss(vkd_graph *g, vkd_tensor loss) {
@@ -90,6 +98,44 @@ static uint32_t members_of(const vkd_graph *g, uint32_t group, vkd_tensor *of) {
     return count;
 }
 
+/* The runs of a group that the reached members are, in order. */
+static uint32_t runs_of(const vkd_graph *g, const vkd_tensor *of, const bool *reached,
+                        uint32_t count, vkd__stretch *runs) {
+    uint32_t found = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        if (!reached[i]) continue;
+        const vkd__entry *e = &g->store->entries[vkd__tensor_get(g, of[i])->entry];
+        const vkd__stretch run = {e->offset / sizeof(float),
+                                  vkd__align_up(vkd_shape_count(e->shape), VKD__GROUP_ALIGN)};
+        uint32_t k = found++;
+        for (; k && runs[k - 1].at > run.at; k--)
+            runs[k] = runs[k - 1];
+        runs[k] = run;
+    }
+    uint32_t joined = 0;
+    for (uint32_t i = 0; i < found; i++)
+        if (joined && runs[joined - 1].at + runs[joined - 1].count == runs[i].at)
+            runs[joined - 1].count += runs[i].count;
+        else
+            runs[joined++] = runs[i];
+    return joined;
+}
+
+/* A group has one gradient in a graph: a second loss takes the first one's place. */
+static void remember(vkd_graph *g, vkd_tensor gradient, const vkd_tensor *of, const bool *reached,
+                     uint32_t count) {
+    vkd__stretch *runs = VKD_NEW(&g->arena, vkd__stretch, count ? count : 1);
+    size_t at = 0;
+    while (at < g->reach_count && g->reaches[at].gradient.id != gradient.id)
+        at++;
+    if (!runs || !VKD__RESERVE(g->ctx, g->reaches, g->reach_count, g->reach_capacity)) {
+        vkd__graph_fail(g, NULL, VKD_E_MEMORY, "no memory for the gradients");
+        return;
+    }
+    g->reach_count += at == g->reach_count;
+    g->reaches[at] = (vkd__reach){gradient, runs, runs_of(g, of, reached, count, runs)};
+}
+
 vkd_tensor vkd_gradient(vkd_graph *g, vkd_tensor loss, const char *group) {
     const vkd_tensor flat = vkd__group_flat(g, group);
     if (g->status || !check_loss(g, loss)) return (vkd_tensor){0};
@@ -98,18 +144,24 @@ vkd_tensor vkd_gradient(vkd_graph *g, vkd_tensor loss, const char *group) {
     /* A state, so that padding, and parameters that the loss does not reach, stay zero for good. */
     const vkd_tensor out = vkd_state(g, name, VKD_F32, vkd_tensor_shape(g, flat));
     vkd_tensor *of = vkd__alloc(g->ctx, g->tensor_count * 2, sizeof *of);
-    if (!of) {
+    bool *reached = vkd__alloc(g->ctx, g->tensor_count, sizeof *reached);
+    if (!of || !reached) {
+        vkd__free(g->ctx, of);
+        vkd__free(g->ctx, reached);
         vkd__graph_fail(g, NULL, VKD_E_MEMORY, "no memory for the gradients");
         return (vkd_tensor){0};
     }
     vkd_tensor *gradients = of + g->tensor_count;
     const uint32_t entry = vkd__tensor_get(g, flat)->entry;
     const uint32_t count = members_of(g, entry, of);
-    vkd_backward(g, loss, of, count, gradients);
+    const vkd_tensor one = vkd_constant(g, 1.0f);
+    backward(g, &loss, &one, 1, of, count, gradients, reached);
+    if (!g->status) remember(g, out, of, reached, count);
     for (uint32_t i = 0; i < count; i++) {
         const vkd__tensor *t = vkd__tensor_get(g, of[i]);
         vkd__put(g, gradients[i], out, g->store->entries[t->entry].offset);
     }
     vkd__free(g->ctx, of);
+    vkd__free(g->ctx, reached);
     return out;
 }

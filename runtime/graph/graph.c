@@ -41,6 +41,7 @@ void vkd__graph_release(const vkd_graph *graph) {
     vkd__free(g->ctx, g->tensors);
     vkd__free(g->ctx, g->nodes);
     vkd__free(g->ctx, g->outputs);
+    vkd__free(g->ctx, g->reaches);
     vkd__arena_term(&g->arena);
     vkd__free(g->ctx, g);
 }
@@ -210,6 +211,12 @@ vkd_tensor vkd__group_flat(vkd_graph *g, const char *group) {
         return (vkd_tensor){0};
     }
     return leaf_or_fail(g, vkd__store_close_group(g->store, entry), entry);
+}
+
+const vkd__reach *vkd__reach_of(const vkd_graph *g, vkd_tensor gradient) {
+    for (size_t i = 0; i < g->reach_count; i++)
+        if (g->reaches[i].gradient.id == gradient.id) return &g->reaches[i];
+    return NULL;
 }
 
 void vkd_output(vkd_graph *g, const char *name, vkd_tensor t) {

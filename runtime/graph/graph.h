@@ -46,6 +46,19 @@ typedef struct vkd__output {
     vkd_tensor tensor;
 } vkd__output;
 
+/* Elements of a flat group, `count` of them from `at` on; multiples of VKD__GROUP_ALIGN. */
+typedef struct vkd__stretch {
+    uint64_t at, count;
+} vkd__stretch;
+
+/* What of its group a gradient is of: the parameters that the loss depends on, as runs that do not
+ * touch. Optimisers leave all others alone, decay included. */
+typedef struct vkd__reach {
+    vkd_tensor gradient;
+    const vkd__stretch *runs; /* in the graph's arena, ascending */
+    uint32_t run_count;
+} vkd__reach;
+
 struct vkd_graph {
     vkd_ctx *ctx;
     vkd_store *store;
@@ -61,6 +74,8 @@ struct vkd_graph {
     size_t node_count, node_capacity;
     vkd__output *outputs;
     size_t output_count, output_capacity;
+    vkd__reach *reaches; /* of the gradients that vkd_gradient has made */
+    size_t reach_count, reach_capacity;
     vkd_tensor step;   /* vkd_step, {0} until asked for */
     vkd_dtype compute; /* of products: VKD_F32, or a 16-bit type in a mixed graph */
     /* Set by the op that makes 16-bit tensors: x in f32, for readers that know no other type. */
@@ -182,6 +197,8 @@ uint32_t vkd__shape_last(vkd_shape shape);
 /* The flat tensor (P) of a group's parameters; closes the group. {0} and a failed graph if the
  * group has no parameter. */
 vkd_tensor vkd__group_flat(vkd_graph *g, const char *group);
+/* What a gradient reaches; NULL for one that vkd_gradient did not make, which is of all. */
+const vkd__reach *vkd__reach_of(const vkd_graph *g, vkd_tensor gradient);
 /* A store tensor as a graph leaf by entry index. */
 vkd_tensor vkd__store_leaf(vkd_graph *g, uint32_t entry);
 

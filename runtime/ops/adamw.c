@@ -8,7 +8,8 @@
  *
  * with bias = 1 - beta^t after t steps. bias = bias * beta + (1 - beta) keeps that without a power
  * or a step counter: from 1 - beta^t it makes beta - beta^(t+1) + 1 - beta = 1 - beta^(t+1). It is
- * a state, so a skipped step (factor 0) leaves it, m, v and w alone. */
+ * a state, so a skipped step (factor 0) leaves it, m, v and w alone. Parameters that the loss does
+ * not depend on are left alone always, as PyTorch leaves those whose gradient is None. */
 #include <math.h>
 
 #include "ops/optimiser.h"
@@ -62,9 +63,7 @@ static bool lower(vkd__lower *l, const vkd__node *n) {
     vkd__bind(launch, n->in[6], VKD__READ_WRITE);
     vkd__push(launch, &p, sizeof p);
 
-    const uint64_t total = vkd_shape_count(vkd_tensor_shape(l->g, n->in[0]));
-    for (uint64_t at = 0; at < total;) {
-        const vkd__span s = vkd__span_at(l, n->in[0], at);
+    for (vkd__span s = {0}; vkd__span_next(l, n, &s);) {
         if (!(launch = vkd__item_launch(l, "adamw", s.count / 4))) return false;
         vkd__span_bind(launch, n->in[0], VKD__READ, &s);
         vkd__span_bind(launch, n->in[1], VKD__READ, &s);
@@ -80,7 +79,6 @@ static bool lower(vkd__lower *l, const vkd__node *n) {
         p.decayed = s.decayed;
         vkd__push(launch, &p, sizeof p);
         vkd__cost(launch, 14.0 * (double)s.count, 28.0 * (double)s.count);
-        at += s.count;
     }
     return true;
 }
@@ -95,6 +93,7 @@ static void reference(const vkd__ref *r) {
     bias[0] = bias[0] * beta1 + (1 - beta1);
     bias[1] = bias[1] * beta2 + (1 - beta2);
     for (uint64_t i = 0; i < vkd_shape_count(r->in[0].tensor->shape); i++) {
+        if (!vkd__span_has(r->graph, r->node, i)) continue;
         const double g = factor * r->in[1].v[i];
         if (i < decay) w[i] -= rate * (double)d->weight_decay * w[i];
         m[i] = beta1 * m[i] + (1 - beta1) * g;

@@ -40,6 +40,31 @@ vkd__span vkd__span_at(const vkd__lower *l, vkd_tensor flat, uint64_t at) {
     return s;
 }
 
+bool vkd__span_next(const vkd__lower *l, const vkd__node *n, vkd__span *s) {
+    const vkd__reach *reach = vkd__reach_of(l->g, n->in[1]);
+    const vkd__stretch whole = {0, vkd_shape_count(vkd_tensor_shape(l->g, n->in[0]))};
+    const vkd__stretch *runs = reach ? reach->runs : &whole;
+    const uint64_t from = s->at + s->count;
+    for (uint32_t i = 0; i < (reach ? reach->run_count : 1); i++) {
+        const uint64_t end = runs[i].at + runs[i].count;
+        if (end <= from) continue;
+        *s = vkd__span_at(l, n->in[0], from > runs[i].at ? from : runs[i].at);
+        if (s->count > end - s->at) s->count = end - s->at;
+        if (s->decayed > s->count) s->decayed = (uint32_t)s->count;
+        return true;
+    }
+    return false;
+}
+
+bool vkd__span_has(const vkd_graph *g, const vkd__node *n, uint64_t element) {
+    const vkd__reach *reach = vkd__reach_of(g, n->in[1]);
+    if (!reach) return true;
+    for (uint32_t i = 0; i < reach->run_count; i++)
+        if (element >= reach->runs[i].at && element - reach->runs[i].at < reach->runs[i].count)
+            return true;
+    return false;
+}
+
 void vkd__span_bind(vkd__launch *launch, vkd_tensor t, vkd__access access, const vkd__span *s) {
     vkd__row_bind(launch, t, access, s->at, s->count, 1);
 }

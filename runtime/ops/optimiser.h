@@ -21,6 +21,12 @@ typedef struct vkd__span {
 /* The window that begins at `at`; count is 0 at the end. */
 vkd__span vkd__span_at(const vkd__lower *l, vkd_tensor flat, uint64_t at);
 
+/* The next window, behind *s ({0} at first), of what the gradient, input 1 of the node, reaches of
+ * the group, input 0; false at the end. */
+bool vkd__span_next(const vkd__lower *l, const vkd__node *n, vkd__span *s);
+/* For references: whether an element of the group is among those. */
+bool vkd__span_has(const vkd_graph *g, const vkd__node *n, uint64_t element);
+
 /* Binds that part of a flat tensor; {0} binds zeros, for reading. */
 void vkd__span_bind(vkd__launch *launch, vkd_tensor t, vkd__access access, const vkd__span *s);
 

@@ -6,7 +6,8 @@
  *   w = w - lr * v,  with nesterov  w = w - lr * (g + momentum * v)
  *
  * factor is the guard's; 0 leaves w and v as they are, bit for bit. Padding has g = w = 0 and
- * stays. */
+ * stays. Parameters that the loss does not depend on are left alone, as PyTorch leaves those whose
+ * gradient is None. */
 #include "ops/optimiser.h"
 
 typedef struct sgd_params {
@@ -43,13 +44,11 @@ static bool infer(vkd_graph *g, vkd__node *n) {
 
 static bool lower(vkd__lower *l, const vkd__node *n) {
     const vkd_sgd_desc *d = &((const sgd_params *)n->params)->desc;
-    const uint64_t total = vkd_shape_count(vkd_tensor_shape(l->g, n->in[0]));
     /* A kernel without momentum touches no velocity, yet it declares that it may write one: then
      * that is the weights once more, for a shared stand-in would order launches that have nothing
      * in common. */
     const vkd_tensor velocity = n->in[4].id ? n->in[4] : n->in[0];
-    for (uint64_t at = 0; at < total;) {
-        const vkd__span s = vkd__span_at(l, n->in[0], at);
+    for (vkd__span s = {0}; vkd__span_next(l, n, &s);) {
         vkd__launch *launch = vkd__item_launch(l, "sgd", s.count / 4);
         if (!launch) return false;
         vkd__span_bind(launch, n->in[0], VKD__READ, &s);
@@ -66,7 +65,6 @@ static bool lower(vkd__lower *l, const vkd__node *n) {
             &(struct vkd_sgd_params){(uint32_t)s.count, s.decayed, d->momentum, d->weight_decay},
             sizeof(struct vkd_sgd_params));
         vkd__cost(launch, 6.0 * (double)s.count, 20.0 * (double)s.count);
-        at += s.count;
     }
     return true;
 }
@@ -78,6 +76,7 @@ static void reference(const vkd__ref *r) {
     double *w = r->in[0].v, *velocity = r->in[4].v;
     if (factor == 0) return;
     for (uint64_t i = 0; i < vkd_shape_count(r->in[0].tensor->shape); i++) {
+        if (!vkd__span_has(r->graph, r->node, i)) continue;
         double g = factor * r->in[1].v[i] + (i < decay ? (double)d->weight_decay * w[i] : 0);
         if (r->node->in[4].id) {
             velocity[i] = (double)d->momentum * velocity[i] + g;

@@ -40,15 +40,14 @@ static bool lower(vkd__lower *l, const vkd__node *n) {
     if (!vkd__rows_of(l, n->in[0], &r)) return false;
     for (uint64_t first = 0; first < r.rows; first += r.rows_at_once) {
         const uint64_t count = vkd__rows_count(&r, first);
-        vkd__launch *launch =
-            vkd__item_launch(l, "shuffle_rest", vkd__div_up(count * r.length, 4));
+        vkd__launch *launch = vkd__item_launch(l, "shuffle_rest", vkd__div_up(count * r.length, 4));
         if (!launch) return false;
         vkd__row_bind(launch, n->in[0], VKD__READ, first, count, r.length);
         vkd__bind(launch, n->in[1], VKD__READ);
         vkd__bind(launch, n->in[2], VKD__READ);
         vkd__row_bind(launch, n->out[0], VKD__WRITE, first, count, r.length);
-        const struct vkd_shuffle_rest_params push = {
-            (uint32_t)count, r.length, (uint32_t)first, p->seed, p->stream};
+        const struct vkd_shuffle_rest_params push = {(uint32_t)count, r.length, (uint32_t)first,
+                                                     p->seed, p->stream};
         vkd__push(launch, &push, sizeof push);
         vkd__cost(launch, 60.0 * (double)count * r.length, 12.0 * (double)count * r.length);
     }
@@ -73,8 +72,9 @@ static void reference(const vkd__ref *r) {
 #define CASES (VKD__ROW_CASES + 1)
 
 static void build_case(vkd__case *c) {
-    static const uint32_t sizes[VKD__ROW_CASES][2] = {{1, 2},  {5, 3},  {130, 10}, {7, 16}, {4, 31},
-                                                      {3, 33}, {2, 64}, {5, 127},  {3, 129}, {2, 1001}};
+    static const uint32_t sizes[VKD__ROW_CASES][2] = {{1, 2},   {5, 3},   {130, 10}, {7, 16},
+                                                      {4, 31},  {3, 33},  {2, 64},   {5, 127},
+                                                      {3, 129}, {2, 1001}};
     const uint32_t *size = sizes[c->index % VKD__ROW_CASES];
     c->what = c->index == VKD__ROW_CASES ? "all equal" : "ragged rows";
     const double low = c->index == VKD__ROW_CASES ? 1 : -3;
