@@ -38,8 +38,6 @@ layout(constant_id = 20) const uint HAS_RESIDUAL = 0;
 layout(constant_id = 21) const uint SUM = 1; // 1: TN, and A is summed over K; 2: NN or TN, and B is
 #endif
 
-#include "lib/activation.glsl"
-
 layout(push_constant) uniform Params { vkd_matmul_params p; };
 VKD_IN_X(0, a);      // (M,K) or (K,row_a), batch items stride_a apart
 VKD_IN_X(1, b);      // (K,N) or (N,K)
@@ -55,15 +53,7 @@ layout(constant_id = 26) const uint C_HALF = 0; // C has 16 bits, in whole quads
 layout(set = 0, binding = 3, std430) buffer c16_buffer { uvec2 c16[]; };
 #endif
 
-void store_quad(uint i, vec4 v) {
-#ifdef VKD_HALF
-    if (C_HALF != 0u) {
-        c16[i] = pack4(v);
-        return;
-    }
-#endif
-    c[i] = ACCUMULATE != 0u ? v + c[i] : v;
-}
+#include "lib/epilogue.glsl"
 
 const uint NT = 1;
 const uint TN = 2;
@@ -163,33 +153,10 @@ void store_tile(uint item, uint m0, uint n0) {
         if (N_WHOLE == 0u && n >= p.N) {
             continue;
         }
-        const vec4 shift = HAS_BIAS != 0u ? LOAD4(bias, n >> 2) : vec4(0.0);
+        const vec4 shift = bias_of(n);
         [[unroll]] for (uint i = 0u; i < THREAD_M; ++i) {
             const uint m = m0 + row_of(i);
-            if (M_WHOLE == 0u && m >= p.M) {
-                continue;
-            }
-            const uint e = item * p.stride_c + m * p.N + n;
-            vec4 v = acc[i * QUADS_N + q] + shift;
-            if (C_SHIFTED == 0u) {
-                if (HAS_RESIDUAL != 0u) v += LOAD4(residual, e >> 2);
-                v = act(ACTIVATION, v);
-                store_quad(e >> 2, v);
-            } else {
-                const uint valid = N_WHOLE != 0u ? 4u : min(p.N - n, 4u);
-                if (HAS_RESIDUAL != 0u) {
-                    [[unroll]] for (uint j = 0u; j < 4u; ++j) {
-                        if (j < valid) v[j] += LOAD1(residual, e + j);
-                    }
-                }
-                v = act(ACTIVATION, v);
-                [[unroll]] for (uint j = 0u; j < 4u; ++j) {
-                    if (j < valid) {
-                        const float old = ACCUMULATE != 0u ? c[(e + j) >> 2][(e + j) & 3u] : 0.0;
-                        STORE1(c, e + j, v[j] + old);
-                    }
-                }
-            }
+            if (M_WHOLE != 0u || m < p.M) store_sums_of(item, m, n, acc[i * QUADS_N + q] + shift);
         }
     }
 }

@@ -83,7 +83,7 @@ static vkd_result choose(vkd_device *d, const char *choice) {
 /* ---- The logical device ---- */
 
 typedef struct extension_list {
-    const char *name[4];
+    const char *name[6];
     uint32_t count;
 } extension_list;
 
@@ -99,6 +99,8 @@ static extension_list wanted_extensions(const vkd_device *d) {
 
 static vkd_result create_device(vkd_device *d) {
     const float priority = 1.0f;
+    extension_list extensions = wanted_extensions(d);
+    vkd__coopmat_features matrices;
     const VkDeviceQueueCreateInfo queue = {.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
                                            .queueFamilyIndex = d->probe.family,
                                            .queueCount = 1,
@@ -119,11 +121,14 @@ static vkd_result create_device(vkd_device *d) {
         .pNext = features13.pNext,
         .pipelineExecutableInfo = VK_TRUE};
     if (d->statistics) features13.pNext = &statistics;
+    /* Cooperative matrices come with the memory model of Vulkan. */
     const VkPhysicalDeviceVulkan12Features features12 = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES,
-        .pNext = &features13,
+        .pNext = (void *)vkd__coopmat_enable(d, &matrices, &features13, extensions.name,
+                                             &extensions.count),
+        .shaderFloat16 = d->features[VKD__FEATURE_F16].used,
+        .vulkanMemoryModel = d->features[VKD__FEATURE_COOPMAT].used,
         .timelineSemaphore = VK_TRUE};
-    const extension_list extensions = wanted_extensions(d);
     const VkResult result =
         vkCreateDevice(d->physical,
                        &(VkDeviceCreateInfo){.sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO,
@@ -173,7 +178,7 @@ static vkd_result open_device(vkd_device *d, const vkd_device_desc *desc) {
         r = vkd__probe_features(d->ctx, &d->probe, getenv("VKD_DISABLE"), getenv("VKD_KERNELS"),
                                 d->features, &direct);
     if (r) return r;
-    vkd__profile_make(&d->probe, direct, &d->table);
+    vkd__profile_make(&d->probe, d->features, direct, &d->table);
     d->profile = d->table;
     r = create_device(d);
     if (!r) r = create_commands(d);

@@ -3,7 +3,9 @@
  * model.
  *   instance.c        loader, instance, validation
  *   device.c          choice and logical device
- *   probe.c           what a driver reports; the baseline; features and their kill switches
+ *   probe.c           what a driver reports; the baseline
+ *   coopmat.c         the same of cooperative matrices
+ *   features.c        what is used, and kill switches
  *   profile.c         limits to a planner's profile
  *   report.c          all of this in words, for `vkdistill doctor`
  *   memory.c          buffers and the memory budget
@@ -47,8 +49,10 @@ typedef struct vkd__probe {
     bool subgroup_pin; /* a compute stage may ask for a subgroup size */
     bool shuffle;      /* shuffles in compute */
     bool synchronization2, timeline, maintenance4, size_control, full_subgroups, query_reset;
-    bool f16, bda, coopmat, memory_budget, device_fault;
-    bool statistics; /* VK_KHR_pipeline_executable_properties */
+    bool f16, bda, memory_budget, device_fault, memory_model;
+    bool coopmat, coopmat_bf16; /* in compute, and of bf16 */
+    vkd__coop coop;             /* the matrices that are best for us; no subgroup, no tiles */
+    bool statistics;            /* VK_KHR_pipeline_executable_properties */
     bool compute_queue;
     uint32_t family, timestamp_bits;
     VkPhysicalDeviceMemoryProperties memory;
@@ -62,10 +66,45 @@ const char *vkd__probe_missing(const vkd__probe *p);
  * NULL. Errors: VKD_E_ARGUMENT for unknown words, or kernels that the device cannot run. */
 vkd_result vkd__probe_features(vkd_ctx *ctx, const vkd__probe *p, const char *disabled,
                                const char *kernels, vkd__feature *features, bool *direct);
-void vkd__profile_make(const vkd__probe *p, bool direct, vkd_profile *out);
+/* features: as decided; NULL: without cooperative matrices. */
+void vkd__profile_make(const vkd__probe *p, const vkd__feature *features, bool direct,
+                       vkd_profile *out);
+/* Gives the profile the device's matrices, and tiles of them. false, and nothing given: no tile of
+ * the kernel fits. */
+bool vkd__profile_coopmat(const vkd__probe *p, bool f16, bool bf16, vkd_profile *out);
 const char *vkd__device_type_text(VkPhysicalDeviceType type);
 /* The index of the device that the words ask for (NULL: the best), or VKD__NO_ENTRY. */
 uint32_t vkd__probe_choose(const vkd__probe *probes, uint32_t count, const char *choice);
+
+/* ---- Cooperative matrices -------------------------------------------------------------------- */
+
+/* One line of what a device multiplies: (m,k) by (k,n). */
+typedef struct vkd__coop_row {
+    uint32_t m, n, k;
+    vkd_dtype operands;      /* both; VKD_I32: others than f16 and bf16 */
+    bool f32_sums, subgroup; /* which a subgroup holds */
+} vkd__coop_row;
+
+/* The largest matrices that the kernel can work with. out->m is 0 where there are none. */
+void vkd__coop_pick(const vkd__coop_row *rows, uint32_t count, vkd__coop *out);
+/* Whether this build can use them: glslc and the Vulkan headers know the extension. */
+bool vkd__coopmat_built(void);
+/* Fills the part of the probe, whose `coopmat` and `coopmat_bf16` say what extensions there are. */
+vkd_result vkd__probe_coopmat(vkd_ctx *ctx, VkPhysicalDevice physical, vkd__probe *out);
+
+/* Structures that must live until the device is made. */
+typedef struct vkd__coopmat_features {
+#ifdef VK_KHR_cooperative_matrix
+    VkPhysicalDeviceCooperativeMatrixFeaturesKHR matrix;
+#endif
+#ifdef VK_KHR_shader_bfloat16
+    VkPhysicalDeviceShaderBfloat16FeaturesKHR bf16;
+#endif
+    bool none; /* C has no empty struct, which older headers would leave */
+} vkd__coopmat_features;
+/* Puts what the device's features ask for in front of a chain, and appends extensions. */
+const void *vkd__coopmat_enable(const vkd_device *d, vkd__coopmat_features *f, const void *next,
+                                const char **extensions, uint32_t *count);
 
 /* ---- Memory -----------------------------------------------------------------------------------
  */
@@ -125,6 +164,7 @@ typedef struct vkd__reflection {
     uint32_t push_bytes;
     uint32_t spec_count;
     uint32_t spec_id[VKD__MAX_SPEC];
+    bool coopmat; /* it takes cooperative matrices */
 } vkd__reflection;
 
 /* Reads SPIR-V. Errors: VKD_E_ARGUMENT naming the kernel and what about it is not supported. */

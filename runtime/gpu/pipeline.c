@@ -78,11 +78,6 @@ static void order_constants(const vkd__launch *launch, vkd__pipeline *p) {
     }
 }
 
-static bool is_direct(const vkd__launch *launch) {
-    const char *dot = strchr(launch->kernel, '.');
-    return dot && !strcmp(dot, ".direct");
-}
-
 static uint32_t constant(const vkd__launch *launch, uint32_t id) {
     for (uint32_t i = 0; i < launch->spec_count; i++)
         if (launch->spec_id[i] == id) return launch->spec[i];
@@ -102,13 +97,12 @@ static vkd_result create(vkd_device *d, const vkd__launch *launch, vkd__pipeline
                                             .pMapEntries = entries,
                                             .dataSize = sizeof p->spec,
                                             .pData = p->spec};
-    /* Direct kernels exchange values inside a subgroup, so its size must be the plan's and every
-     * lane must be there. Others run with whatever the driver finds best. */
-    const bool pin = is_direct(launch) && d->features[VKD__FEATURE_SIZE_CONTROL].used;
-    const bool whole = pin && constant(launch, 0) % d->profile.subgroup == 0;
+    /* Without the feature all subgroups have the one size that the plan counts on. */
+    const bool pin = launch->subgroup && d->features[VKD__FEATURE_SIZE_CONTROL].used;
+    const bool whole = pin && constant(launch, 0) % launch->subgroup == 0;
     const VkPipelineShaderStageRequiredSubgroupSizeCreateInfo size = {
         .sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_REQUIRED_SUBGROUP_SIZE_CREATE_INFO,
-        .requiredSubgroupSize = d->profile.subgroup};
+        .requiredSubgroupSize = launch->subgroup};
     const VkComputePipelineCreateInfo info = {
         .sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
         /* Pieces share a pipeline only with pieces: their constants say how large the grid is. */
@@ -151,6 +145,11 @@ vkd_result vkd__pipeline_get(vkd_device *d, const vkd__launch *launch, vkd__pipe
     vkd__kernel_object *kernel = &d->kernels[p.kernel_index];
     p.kernel = kernel;
     vkd_result r = make_kernel(d, source, kernel);
+    if (!r && kernel->reflection.coopmat && !d->features[VKD__FEATURE_COOPMAT].used)
+        r = vkd__fail(d->ctx, VKD_E_ARGUMENT,
+                      "kernel '%s' for '%s' takes cooperative matrices, which '%s' was not opened "
+                      "with",
+                      launch->kernel, launch->label, d->probe.name);
     if (!r) r = vkd__reflect_check(d->ctx, &kernel->reflection, launch);
     if (!r) r = check_workgroup(d, launch);
     if (r) return r;

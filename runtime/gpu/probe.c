@@ -55,6 +55,7 @@ static void copy_reports(const query *q, vkd__probe *out) {
     out->timeline = q->features12.timelineSemaphore;
     out->query_reset = q->features12.hostQueryReset;
     out->f16 = q->features12.shaderFloat16;
+    out->memory_model = q->features12.vulkanMemoryModel;
     out->bda = q->features12.bufferDeviceAddress;
 }
 
@@ -89,6 +90,7 @@ static vkd_result find_extensions(vkd_ctx *ctx, VkPhysicalDevice physical, vkd__
             out->statistics |=
                 !strcmp(list[i].extensionName, "VK_KHR_pipeline_executable_properties");
             out->coopmat |= !strcmp(list[i].extensionName, "VK_KHR_cooperative_matrix");
+            out->coopmat_bf16 |= !strcmp(list[i].extensionName, "VK_KHR_shader_bfloat16");
         }
     }
     vkd__free(ctx, list);
@@ -124,7 +126,7 @@ vkd_result vkd__probe_device(vkd_ctx *ctx, VkPhysicalDevice physical, vkd__probe
     }
     const vkd_result r = find_extensions(ctx, physical, out);
     if (out->device_fault) out->device_fault = has_fault_feature(physical);
-    return r;
+    return r ? r : vkd__probe_coopmat(ctx, physical, out);
 }
 
 const char *vkd__probe_missing(const vkd__probe *p) {
@@ -206,117 +208,4 @@ uint32_t vkd__probe_choose(const vkd__probe *probes, uint32_t count, const char 
         if (best == VKD__NO_ENTRY || rank(&probes[i]) < rank(&probes[best])) best = i;
     }
     return best;
-}
-
-/* ---- Features ---- */
-
-static const vkd__feature every_feature[VKD__FEATURE_COUNT] = {
-    [VKD__FEATURE_SUBGROUP] = {.name = "subgroup", .what = "subgroup shuffles (direct kernels)"},
-    [VKD__FEATURE_TEXEL] = {.name = "texel", .what = "inputs as texel buffers (direct kernels)"},
-    [VKD__FEATURE_SIZE_CONTROL] = {.name = "size_control", .what = "fixed subgroup size"},
-    [VKD__FEATURE_MEMORY_BUDGET] = {.name = "memory_budget", .what = "free memory as reported"},
-    [VKD__FEATURE_TIMESTAMPS] = {.name = "timestamps", .what = "times of single kernels"},
-    [VKD__FEATURE_FAULT] = {.name = "fault", .what = "why a device was lost"},
-    [VKD__FEATURE_CACHE] = {.name = "cache", .what = "pipeline cache on disk"},
-    [VKD__FEATURE_F16] = {.name = "f16", .what = "16-bit arithmetic"},
-    [VKD__FEATURE_BDA] = {.name = "bda", .what = "buffer device addresses"},
-    [VKD__FEATURE_COOPMAT] = {.name = "coopmat", .what = "cooperative matrices"},
-};
-
-static vkd_result switch_off(vkd_ctx *ctx, const char *disabled, bool *off) {
-    const char *names[VKD__FEATURE_COUNT];
-    for (size_t i = 0; i < VKD__FEATURE_COUNT; i++)
-        names[i] = every_feature[i].name;
-    while (disabled && *disabled) {
-        char word[32];
-        const size_t length = strcspn(disabled, ",");
-        if (length >= sizeof word)
-            return vkd__fail(ctx, VKD_E_ARGUMENT, "VKD_DISABLE knows no feature '%s'", disabled);
-        memcpy(word, disabled, length);
-        word[length] = 0;
-        disabled += length + (disabled[length] == ',');
-        size_t i = 0;
-        while (i < VKD__FEATURE_COUNT && strcmp(word, names[i]))
-            i++;
-        if (i < VKD__FEATURE_COUNT) {
-            off[i] = true;
-            continue;
-        }
-        if (!length) continue;
-        const char *near = vkd__nearest(word, names, VKD_COUNT(names));
-        return vkd__fail(ctx, VKD_E_ARGUMENT, "VKD_DISABLE knows no feature '%s'%s%s%s", word,
-                         near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
-    }
-    return VKD_OK;
-}
-
-/* Direct kernels need shuffles and a subgroup size that is known when the plan is made: the only
- * one the device has, or one that a pipeline may ask for. */
-static bool direct_possible(const vkd__probe *p, const vkd__feature *f) {
-    const bool known = p->subgroup_min == p->subgroup_max || f[VKD__FEATURE_SIZE_CONTROL].used;
-    return f[VKD__FEATURE_SUBGROUP].used && f[VKD__FEATURE_TEXEL].used && known;
-}
-
-static vkd_result choose_kernels(vkd_ctx *ctx, const vkd__probe *p, const char *kernels,
-                                 const vkd__feature *f, bool *direct) {
-    const bool possible = direct_possible(p, f);
-    *direct = possible && p->type == VK_PHYSICAL_DEVICE_TYPE_CPU;
-    if (!kernels || !kernels[0]) return VKD_OK;
-    *direct = !strcmp(kernels, "direct");
-    if (!*direct && strcmp(kernels, "tile"))
-        return vkd__fail(ctx, VKD_E_ARGUMENT, "VKD_KERNELS is '%s', not 'tile' or 'direct'",
-                         kernels);
-    if (*direct && !possible)
-        return vkd__fail(ctx, VKD_E_ARGUMENT,
-                         "VKD_KERNELS=direct needs subgroup shuffles of a known size and texel "
-                         "buffers, which '%s' lacks or VKD_DISABLE forbids",
-                         p->name);
-    return VKD_OK;
-}
-
-vkd_result vkd__probe_features(vkd_ctx *ctx, const vkd__probe *p, const char *disabled,
-                               const char *kernels, vkd__feature *features, bool *direct) {
-    bool off[VKD__FEATURE_COUNT] = {0};
-    vkd_result r = switch_off(ctx, disabled, off);
-    if (r) return r;
-    const bool supported[VKD__FEATURE_COUNT] = {
-        [VKD__FEATURE_SUBGROUP] = p->shuffle && p->subgroup,
-        [VKD__FEATURE_TEXEL] = true,
-        [VKD__FEATURE_SIZE_CONTROL] = p->size_control && p->full_subgroups && p->subgroup_pin,
-        [VKD__FEATURE_MEMORY_BUDGET] = p->memory_budget,
-        [VKD__FEATURE_TIMESTAMPS] = p->timestamp_bits != 0,
-        [VKD__FEATURE_FAULT] = p->device_fault,
-        [VKD__FEATURE_CACHE] = true,
-        [VKD__FEATURE_F16] = p->f16,
-        [VKD__FEATURE_BDA] = p->bda,
-        [VKD__FEATURE_COOPMAT] = p->coopmat,
-    };
-    for (size_t i = 0; i < VKD__FEATURE_COUNT; i++) {
-        vkd__feature *f = &features[i];
-        *f = every_feature[i];
-        f->supported = supported[i];
-        f->used = f->supported && !off[i];
-        f->why_not = off[i] ? "switched off by VKD_DISABLE" : "the driver does not have it";
-        if (f->used) f->why_not = "";
-    }
-    r = choose_kernels(ctx, p, kernels, features, direct);
-    if (r) return r;
-    const vkd__feature_id for_direct[] = {VKD__FEATURE_SUBGROUP, VKD__FEATURE_TEXEL,
-                                          VKD__FEATURE_SIZE_CONTROL};
-    for (size_t i = 0; i < VKD_COUNT(for_direct); i++) {
-        vkd__feature *f = &features[for_direct[i]];
-        if (*direct || !f->used) continue;
-        f->used = false;
-        f->why_not = "only direct kernels need it, and this device runs the others";
-    }
-    if (features[VKD__FEATURE_F16].used)
-        features[VKD__FEATURE_F16].why_not = "16-bit tensors are computed with in 32-bit registers";
-    features[VKD__FEATURE_F16].used = false;
-    const vkd__feature_id later[] = {VKD__FEATURE_BDA, VKD__FEATURE_COOPMAT};
-    for (size_t i = 0; i < VKD_COUNT(later); i++) {
-        vkd__feature *f = &features[later[i]];
-        if (f->used) f->why_not = "no kernel uses it yet";
-        f->used = false;
-    }
-    return VKD_OK;
 }

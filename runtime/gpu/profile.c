@@ -60,7 +60,22 @@ static void apply_row(const vkd__probe *p, vkd_profile *out) {
     }
 }
 
-void vkd__profile_make(const vkd__probe *p, bool direct, vkd_profile *out) {
+bool vkd__profile_coopmat(const vkd__probe *p, bool f16, bool bf16, vkd_profile *out) {
+    vkd__coop c = p->coop;
+    const bool wide = p->type == VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU;
+    c.f16 &= f16;
+    c.bf16 &= bf16;
+    if (!c.m || (!c.f16 && !c.bf16)) return false;
+    /* Where a device can run subgroups of several sizes, 32 lanes: RDNA 3 then spends no register
+     * twice on an operand. */
+    c.subgroup = p->subgroup_min <= 32 && p->subgroup_max >= 32 ? 32 : p->subgroup;
+    if (!vkd__coop_choose(&c, wide, out->max_invocations, out->max_shared)) return false;
+    out->coop = c;
+    return true;
+}
+
+void vkd__profile_make(const vkd__probe *p, const vkd__feature *features, bool direct,
+                       vkd_profile *out) {
     const bool cpu = p->type == VK_PHYSICAL_DEVICE_TYPE_CPU;
     *out = *vkd_profile_find(cpu ? "cpu" : "gpu");
     apply_row(p, out);
@@ -83,4 +98,7 @@ void vkd__profile_make(const vkd__probe *p, bool direct, vkd_profile *out) {
     const vkd__tile *large = &out->tile[VKD__MATMUL_LARGE];
     const uint64_t filled = (uint64_t)out->fill_groups * large->m * large->n;
     if (!direct && filled > out->large_product) out->large_product = filled;
+    if (features && features[VKD__FEATURE_COOPMAT].used)
+        vkd__profile_coopmat(p, features[VKD__FEATURE_F16].used, features[VKD__FEATURE_BF16].used,
+                             out);
 }

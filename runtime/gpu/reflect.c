@@ -10,6 +10,7 @@ enum {
     MAGIC = 0x07230203,
     HEADER_WORDS = 5,
     MOST_IDS = 1 << 16,
+    OP_CAPABILITY = 17,
     OP_TYPE_INT = 21,
     OP_TYPE_FLOAT = 22,
     OP_TYPE_VECTOR = 23,
@@ -22,6 +23,7 @@ enum {
     OP_VARIABLE = 59,
     OP_DECORATE = 71,
     OP_MEMBER_DECORATE = 72,
+    CAPABILITY_COOPERATIVE_MATRIX = 6022,
     DECORATION_SPEC_ID = 1,
     DECORATION_ARRAY_STRIDE = 6,
     DECORATION_BINDING = 33,
@@ -205,6 +207,8 @@ static vkd_result scan(module *m) {
         if (code == OP_DECORATE) {
             const vkd_result r = decorate(m, op, words);
             if (r) return r;
+        } else if (code == OP_CAPABILITY && words > 1) {
+            m->out->coopmat |= op[1] == CAPABILITY_COOPERATIVE_MATRIX;
         } else if (code == OP_MEMBER_DECORATE) {
             decorate_member(m, op, words);
         } else if (keeps(code, &result, &least)) {

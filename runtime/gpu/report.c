@@ -28,7 +28,7 @@ static vkd_result describe(vkd_ctx *ctx, const vkd__probe *p, vkd__device_report
     bool direct = false;
     const vkd_result result = vkd__probe_features(ctx, p, getenv("VKD_DISABLE"),
                                                   getenv("VKD_KERNELS"), r->features, &direct);
-    if (!result) vkd__profile_make(p, direct, &r->profile);
+    if (!result) vkd__profile_make(p, r->features, direct, &r->profile);
     return result;
 }
 

@@ -17,6 +17,7 @@ typedef enum vkd__feature_id {
     VKD__FEATURE_F16,
     VKD__FEATURE_BDA,
     VKD__FEATURE_COOPMAT,
+    VKD__FEATURE_BF16,
     VKD__FEATURE_COUNT
 } vkd__feature_id;
 

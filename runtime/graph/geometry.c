@@ -28,6 +28,27 @@ bool vkd__tile_fits(const vkd__tile *t, uint32_t max_invocations, uint32_t max_s
     return invocations <= max_invocations && shared <= max_shared;
 }
 
+/* More of C than this would take more than half of an invocation's registers on most devices. */
+#define MOST_SUMS 64u
+
+bool vkd__coop_fits(const vkd__coop *c, const vkd__coop_tile *t, uint32_t max_invocations,
+                    uint32_t max_shared) {
+    if (!c->m || !t->k || !t->sub_m || !t->sub_n) return false;
+    const uint32_t subgroups = (uint32_t)t->sub_m * t->sub_n;
+    const uint32_t invocations = subgroups * c->subgroup;
+    /* Each subgroup makes whole matrices, and each invocation moves whole blocks of 4 x 4 values of
+     * both operands, as many as any other; blocks lie four behind each other. */
+    if (t->m % (t->sub_m * c->m) || t->n % (t->sub_n * c->n) || t->k % c->k || t->k % 16)
+        return false;
+    if (t->m * t->k / 16u % invocations || t->n * t->k / 16u % invocations) return false;
+    if ((uint32_t)t->m * t->n / invocations > MOST_SUMS) return false;
+    /* Both operands, each row with sixteen bytes of padding; in the end a strip of C for each
+     * subgroup lies there. */
+    const uint32_t operands = ((uint32_t)t->m + t->n) * (2u * t->k + 16u);
+    const uint32_t strips = 4u * t->sub_m * c->m * t->n;
+    return invocations <= max_invocations && (operands > strips ? operands : strips) <= max_shared;
+}
+
 /* ---- Workgroups ---- */
 
 /* None above 256: where a subgroup size is asked for, a workgroup may have no more subgroups than
@@ -91,6 +112,54 @@ static void direct_text(const vkd__direct_tile *t, char *out) {
     snprintf(out, VKD__SIZE_TEXT, "%ux%u", (unsigned)t->rows, (unsigned)t->chunk);
 }
 
+/* The same of 16-bit operands through cooperative matrices. Which of them fit depends on the shape
+ * of these and on the size of a subgroup: the list has some for 8 to 64 lanes. */
+static const vkd__coop_tile coop_tiles[] = {
+    {64, 64, 32, 2, 2},  {128, 128, 32, 2, 4}, {128, 64, 32, 2, 2},  {32, 32, 32, 1, 1},
+    {64, 32, 32, 2, 1},  {64, 64, 64, 2, 2},   {128, 128, 32, 2, 2}, {64, 64, 32, 1, 2},
+    {32, 64, 64, 1, 2},  {64, 64, 32, 2, 4},   {32, 32, 64, 1, 2},   {128, 64, 64, 2, 2},
+    {128, 32, 64, 4, 1}, {32, 128, 64, 1, 4},  {64, 16, 64, 2, 1},   {16, 64, 64, 1, 2}};
+
+/* What a class starts with: the first that fits. */
+static const uint8_t coop_first[][7] = {
+    {1, 6, 2, 0, 5, 9, 3},     /* large, on a device of many units */
+    {0, 7, 5, 9, 3, 10, 4},    /* large on others, and small */
+    {10, 3, 8, 4, 14, 15, 0}}; /* narrow */
+
+static bool choose_coop(vkd__coop *c, const uint8_t *order, size_t count, uint32_t max_invocations,
+                        uint32_t max_shared, vkd__matmul_class class) {
+    for (size_t i = 0; i < count; i++) {
+        if (!vkd__coop_fits(c, &coop_tiles[order[i]], max_invocations, max_shared)) continue;
+        c->tile[class] = coop_tiles[order[i]];
+        return true;
+    }
+    return false;
+}
+
+bool vkd__coop_choose(vkd__coop *c, bool wide, uint32_t max_invocations, uint32_t max_shared) {
+    static const size_t count = VKD_COUNT(coop_first[0]);
+    vkd__coop made = *c;
+    const bool all =
+        choose_coop(&made, coop_first[wide ? 0 : 1], count, max_invocations, max_shared,
+                    VKD__MATMUL_LARGE) &&
+        choose_coop(&made, coop_first[1], count, max_invocations, max_shared, VKD__MATMUL_SMALL) &&
+        choose_coop(&made, coop_first[2], count, max_invocations, max_shared, VKD__MATMUL_NARROW);
+    if (all) *c = made;
+    return all;
+}
+
+static bool set_coop(vkd_profile *p, vkd__matmul_class class, uint32_t candidate) {
+    if (!vkd__coop_fits(&p->coop, &coop_tiles[candidate], p->max_invocations, p->max_shared))
+        return false;
+    p->coop.tile[class] = coop_tiles[candidate];
+    return true;
+}
+
+static void coop_text(const vkd__coop_tile *t, char *out) {
+    snprintf(out, VKD__SIZE_TEXT, "%ux%ux%u %ux%u", (unsigned)t->m, (unsigned)t->n, (unsigned)t->k,
+             (unsigned)t->sub_m, (unsigned)t->sub_n);
+}
+
 #define MATMUL(name, class)                                                                        \
     static bool set_tile_##name(vkd_profile *p, uint32_t candidate) {                              \
         return set_tile(p, class, candidate);                                                      \
@@ -103,6 +172,12 @@ static void direct_text(const vkd__direct_tile *t, char *out) {
     }                                                                                              \
     static void direct_##name##_text(const vkd_profile *p, char *out) {                            \
         direct_text(&p->direct_tile[class], out);                                                  \
+    }                                                                                              \
+    static bool set_coop_##name(vkd_profile *p, uint32_t candidate) {                              \
+        return set_coop(p, class, candidate);                                                      \
+    }                                                                                              \
+    static void coop_##name##_text(const vkd_profile *p, char *out) {                              \
+        coop_text(&p->coop.tile[class], out);                                                      \
     }
 MATMUL(large, VKD__MATMUL_LARGE)
 MATMUL(small, VKD__MATMUL_SMALL)
@@ -116,6 +191,9 @@ const vkd__knob vkd__knobs[] = {
     {"matmul tile, large", COUNT(tiles), true, set_tile_large, tile_large_text},
     {"matmul tile, small", COUNT(tiles), true, set_tile_small, tile_small_text},
     {"matmul tile, narrow", COUNT(tiles), true, set_tile_narrow, tile_narrow_text},
+    {"coopmat matmul, large", COUNT(coop_tiles), true, set_coop_large, coop_large_text},
+    {"coopmat matmul, small", COUNT(coop_tiles), true, set_coop_small, coop_small_text},
+    {"coopmat matmul, narrow", COUNT(coop_tiles), true, set_coop_narrow, coop_narrow_text},
     {"direct matmul, small", COUNT(direct_tiles), true, set_direct_small, direct_small_text},
     {"direct matmul, large", COUNT(direct_tiles), true, set_direct_large, direct_large_text},
     {"direct matmul, narrow", COUNT(direct_tiles), true, set_direct_narrow, direct_narrow_text},

@@ -36,9 +36,29 @@ typedef struct vkd__direct_tile {
     uint16_t rows, chunk;
 } vkd__direct_tile;
 
+/* The kernel of cooperative matrices: a workgroup makes m x n of C, in steps of k; it is sub_m x
+ * sub_n subgroups, each of which makes an equal part out of the device's matrices. */
+typedef struct vkd__coop_tile {
+    uint16_t m, n, k, sub_m, sub_n;
+} vkd__coop_tile;
+
+/* Cooperative matrices, for products of 16-bit operands with f32 sums. */
+typedef struct vkd__coop {
+    uint32_t m, n, k;  /* of the matrices that the device multiplies; 0: none */
+    uint32_t subgroup; /* lanes that hold a matrix together */
+    bool f16, bf16;    /* types of operands */
+    vkd__coop_tile tile[VKD__MATMUL_CLASSES];
+} vkd__coop;
+
 /* Whether the kernel can work with such a tile, and its invocations and shared memory fit a device.
  */
 bool vkd__tile_fits(const vkd__tile *t, uint32_t max_invocations, uint32_t max_shared);
+/* The same of the other kernel, for the device's matrices. */
+bool vkd__coop_fits(const vkd__coop *c, const vkd__coop_tile *t, uint32_t max_invocations,
+                    uint32_t max_shared);
+/* Sets a tile for each class, the first of the list that fits. false, and nothing set: none does
+ * for one of them. `wide`: a device of many units, whose large products have large tiles. */
+bool vkd__coop_choose(vkd__coop *c, bool wide, uint32_t max_invocations, uint32_t max_shared);
 
 /* One thing about a profile that may be tried otherwise. */
 typedef struct vkd__knob {

@@ -28,6 +28,7 @@ struct vkd_profile {
     uint32_t reduce_workgroup; /* one workgroup that reduces over everything */
     vkd__tile tile[VKD__MATMUL_CLASSES];
     vkd__direct_tile direct_tile[VKD__MATMUL_CLASSES];
+    vkd__coop coop;       /* in place of `tile` for products of mixed graphs */
     uint32_t fill_groups; /* workgroups of a product below which the device idles: K is split */
     /* Elements of C from which a product counts as large. It belongs to the device, not to the tile
      * that was tuned last: a product keeps its class. */
@@ -77,6 +78,7 @@ typedef struct vkd__launch {
     const char *kernel; /* "softmax", or "softmax.direct": a name in the kernel table */
     uint32_t node;
     const char *label; /* the tensor it makes */
+    uint32_t subgroup; /* lanes that each subgroup must have, all there; 0: as the driver likes */
     uint32_t groups[3];
     bool piece;       /* of a larger grid, beginning at this group; its spec gives the whole: */
     uint32_t base[3]; /* VKD__SPEC_GRID and the two that follow */

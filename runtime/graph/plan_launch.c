@@ -45,6 +45,8 @@ vkd__launch *vkd__launch_add(vkd__lower *l, const char *kernel) {
     vkd__launch *launch = &p->launches[p->launch_count++];
     *launch =
         (vkd__launch){.kernel = found->name, .node = l->node, .label = label, .groups = {1, 1, 1}};
+    /* Direct kernels exchange values inside a subgroup. */
+    if (strstr(kernel, ".direct")) launch->subgroup = l->profile->subgroup;
     vkd__spec(launch, 0, l->profile->flat_workgroup);
     vkd__spec(launch, 1, 1);
     vkd__spec(launch, 2, 1);

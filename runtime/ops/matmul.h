@@ -4,6 +4,7 @@
  *   matmul_windows.c  lowering: a product to parts that the device can bind
  *   matmul_launch.c   a part to its launches: the kernel, and what is left for a second one
  *   matmul_tile.c     sizes of the kernel for GPUs
+ *   matmul_coopmat.c  sizes of that for GPUs with cooperative matrices, and when it is taken
  *   matmul_direct.c   sizes of the kernel for CPU devices */
 #ifndef VKD_MATMUL_H
 #define VKD_MATMUL_H
@@ -46,16 +47,23 @@ static inline uint64_t vkd__matrix_bytes(uint32_t size, uint32_t rows, uint32_t 
 
 bool vkd__matmul_lower(vkd__lower *l, const vkd__node *n);
 bool vkd__matmul_launch(vkd__lower *l, const vkd__node *n, const vkd__part *q, bool direct);
+/* Whether a part is for the kernel of cooperative matrices: its operands have a 16-bit type that
+ * the profile's matrices take, and neither is summed over K, which only matmul.sum does. */
+bool vkd__matmul_coopmat(const vkd__lower *l, const vkd__part *q);
 /* Whether a launch of this part had better share each tile's K among workgroups: sets the part's
- * splits and chunk, 1 and K where not. */
-void vkd__matmul_split(const vkd__lower *l, vkd__part *q);
+ * splits and chunk, 1 and K where not. `coopmat`: by that kernel's tile. */
+void vkd__matmul_split(const vkd__lower *l, vkd__part *q, bool coopmat);
 /* A launch that adds `splits` partial results of `count` elements in order, into `out` or, to
  * accumulate, to it. */
 bool vkd__matmul_add_splits(vkd__lower *l, uint32_t scratch, uint64_t count, uint32_t splits,
                             vkd_tensor out, bool accumulate);
 /* Workgroup, sizes and grid of a launch whose bindings and other constants stand. */
 void vkd__matmul_size_tile(vkd__lower *l, vkd__launch *launch, const vkd__part *q);
+void vkd__matmul_size_coopmat(vkd__lower *l, vkd__launch *launch, const vkd__part *q);
 void vkd__matmul_size_direct(vkd__lower *l, vkd__launch *launch, vkd__layout layout,
                              const vkd__part *q);
+/* The grid of m x n tiles, as far as the device allows. */
+void vkd__matmul_groups(const vkd__lower *l, vkd__launch *launch, const vkd__part *q, uint32_t m,
+                        uint32_t n);
 
 #endif

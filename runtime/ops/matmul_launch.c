@@ -56,15 +56,19 @@ typedef struct leftover {
     uint32_t scratch_c, scratch_sums;
 } leftover;
 
-static bool launch_product(vkd__lower *l, const vkd__node *n, const vkd__part *q, bool direct,
-                           const leftover *left) {
+typedef enum family { TILE, DIRECT, COOPMAT } kernel_family;
+
+static bool launch_product(vkd__lower *l, const vkd__node *n, const vkd__part *q,
+                           kernel_family family, const leftover *left) {
     const vkd__matmul *p = n->params;
     const struct vkd_matmul_params *push = &q->push;
-    static const char *const kernels[][2] = {{"matmul", "matmul.direct"},
-                                             {"matmul.half", "matmul.direct.half"}};
+    static const char *const kernels[][3] = {
+        [TILE] = {"matmul", "matmul.half", "matmul.half"},
+        [DIRECT] = {"matmul.direct", "matmul.direct.half", "matmul.direct.half"},
+        [COOPMAT] = {NULL, "matmul.coopmat", "matmul.coopmat.bf16"}};
     const vkd_dtype half = vkd__half_of(l);
-    vkd__launch *launch =
-        vkd__launch_add(l, q->sums ? "matmul.sum" : kernels[half != VKD_F32][direct]);
+    const int type = half == VKD_F32 ? 0 : half == VKD_F16 ? 1 : 2;
+    vkd__launch *launch = vkd__launch_add(l, q->sums ? "matmul.sum" : kernels[family][type]);
     if (!launch) return false;
     const uint32_t a_items = p->broadcast_a ? 1 : push->batch,
                    b_items = p->broadcast_b ? 1 : push->batch;
@@ -80,7 +84,7 @@ static bool launch_product(vkd__lower *l, const vkd__node *n, const vkd__part *q
         bind_c(launch, n, q);
     spec_shared(launch, n, q, left->c);
     if (half != VKD_F32) spec_half(launch, half, !left->c && vkd__is_half(p->result));
-    if (direct) {
+    if (family == DIRECT) {
         vkd__matmul_size_direct(l, launch, p->layout, q);
     } else {
         if (left->c)
@@ -93,7 +97,10 @@ static bool launch_product(vkd__lower *l, const vkd__node *n, const vkd__part *q
             vkd__bind(launch, n->out[OUT_SUM], VKD__WRITE);
         vkd__spec(launch, 20, !left->c && n->in[IN_RESIDUAL].id);
         if (q->sums) vkd__spec(launch, 21, p->sum);
-        vkd__matmul_size_tile(l, launch, q);
+        if (family == COOPMAT)
+            vkd__matmul_size_coopmat(l, launch, q);
+        else
+            vkd__matmul_size_tile(l, launch, q);
     }
     vkd__push(launch, push, sizeof *push);
     const double mnk = (double)push->M * push->N * push->K * push->batch;
@@ -153,7 +160,8 @@ bool vkd__matmul_launch(vkd__lower *l, const vkd__node *n, const vkd__part *part
     vkd__part q = *part;
     q.push.splits = 1;
     q.push.chunk = q.push.K;
-    if (!direct) vkd__matmul_split(l, &q);
+    const kernel_family family = direct ? DIRECT : vkd__matmul_coopmat(l, &q) ? COOPMAT : TILE;
+    if (!direct) vkd__matmul_split(l, &q, family == COOPMAT);
     /* A window of one matrix sets no stride; its splits lie one behind the other all the same. */
     if (q.push.splits > 1) q.push.stride_c = q.push.M * q.push.N;
     leftover left = {.c = q.push.splits > 1 || (direct && n->in[IN_RESIDUAL].id),
@@ -161,7 +169,7 @@ bool vkd__matmul_launch(vkd__lower *l, const vkd__node *n, const vkd__part *part
     const uint32_t sums = p->sum == VKD__SUM_A ? q.push.M : q.push.N;
     if (left.c) left.scratch_c = vkd__scratch_add(l, 4 * result_count(&q) * q.push.splits);
     if (left.sums) left.scratch_sums = vkd__scratch_add(l, 4ull * sums * q.push.splits);
-    if (!launch_product(l, n, &q, direct, &left)) return false;
+    if (!launch_product(l, n, &q, family, &left)) return false;
     if (left.c && !finish_c(l, n, &q, left.scratch_c)) return false;
     return !left.sums || vkd__matmul_add_splits(l, left.scratch_sums, sums, q.push.splits,
                                                 n->out[OUT_SUM], false);

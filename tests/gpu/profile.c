@@ -14,7 +14,7 @@ static void a_profile_stays_inside_the_limits(void **state) {
         const vkd__probe p =
             test_probe("any", types[i / VKD_COUNT(vendors)], vendors[i % VKD_COUNT(vendors)]);
         vkd_profile profile;
-        vkd__profile_make(&p, false, &profile);
+        vkd__profile_make(&p, NULL, false, &profile);
         for (int c = 0; c < VKD__MATMUL_CLASSES; c++) {
             const vkd__tile *t = &profile.tile[c];
             /* The kernel moves quads: a side of two would leave its tile uncomputed. */
@@ -91,7 +91,7 @@ static vkd_profile profile_of(const kind *k) {
     p.subgroup_min = k->subgroup_min;
     p.subgroup = p.subgroup_max = k->subgroup_max;
     vkd_profile profile;
-    vkd__profile_make(&p, k->direct, &profile);
+    vkd__profile_make(&p, NULL, k->direct, &profile);
     return profile;
 }
 
