@@ -76,7 +76,7 @@ static void add_control(vkd__text *t, const vkd__session *s, const vkd__phase *p
     stage.losses = losses;
     stage.loss_count = 0;
     for (uint32_t i = 0; i < p->stage->loss_count; i++) {
-        if (p->stage->losses[i].def->needs & VKD__LOSS_NEEDS_TEACHER) continue;
+        if (vkd__loss_needs_teacher(p->stage->losses[i].def)) continue;
         losses[stage.loss_count] = p->stage->losses[i];
         losses[stage.loss_count].weight = p->terms[stage.loss_count].weight;
         stage.loss_count++;
