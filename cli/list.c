@@ -89,6 +89,8 @@ static const struct {
     {"stages.NAME.augment", "what is done to each image of a stage, drawn anew in every step",
      vkd__augment_fields},
     {"evaluation", "how models are evaluated", vkd__evaluation_fields},
+    {"evaluation.retrieval", "whether a test sample's nearest neighbour is of its class",
+     vkd__retrieval_fields},
 };
 
 static item map_at(size_t i) {

@@ -45,9 +45,29 @@ static const cli_option *get_options(size_t *count) {
 
 /* ---- The table ---- */
 
-enum { COLUMNS = 10, OMITTED_COLUMNS = 2, CELL = 64 };
+enum { COLUMNS = 11, ALWAYS = 8, CELL = 64 };
 
-static void add_row(cli_table *t, const vkd_row *row) {
+/* The columns that some row has something for; the first ones are always there. */
+static uint32_t find_columns(const vkd_run *run) {
+    uint32_t shown = (1u << ALWAYS) - 1;
+    for (uint32_t i = 0; i < vkd_run_row_count(run); i++) {
+        const vkd_row *row = vkd_run_row(run, i);
+        if (isfinite(row->omitted_recall.mean)) shown |= 3u << ALWAYS; /* and the shift */
+        if (isfinite(row->recall_at_1.mean)) shown |= 1u << (ALWAYS + 2);
+    }
+    return shown;
+}
+
+static void add_row(cli_table *t, uint32_t shown, const char *const *cells) {
+    const char *texts[COLUMNS];
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < COLUMNS; i++)
+        if (shown >> i & 1) texts[count++] = cells[i];
+    t->columns = count;
+    cli_table_row(t, texts);
+}
+
+static void add_figures(cli_table *t, uint32_t shown, const vkd_row *row) {
     char cells[COLUMNS][CELL];
     const char *texts[COLUMNS];
     snprintf(cells[0], CELL, "%s", row->label);
@@ -60,22 +80,22 @@ static void add_row(cli_table *t, const vkd_row *row) {
     cli_figure(cells[7], CELL, row->seeds, row->seconds, 1, 1, "");
     cli_figure(cells[8], CELL, row->seeds, row->omitted_recall, 100, 2, "%");
     cli_figure(cells[9], CELL, row->seeds, row->shift, 1, 2, "");
+    cli_figure(cells[10], CELL, row->seeds, row->recall_at_1, 100, 2, "%");
     for (int i = 0; i < COLUMNS; i++)
         texts[i] = cells[i];
-    cli_table_row(t, texts);
+    add_row(t, shown, texts);
 }
 
 static void print_table(vkd_ctx *ctx, const vkd_run *run, bool markdown) {
     static const char *const heads[COLUMNS] = {
         "",          "test accuracy",     "test errors", "parameters",        "KL to teacher",
-        "agreement", "calibration error", "seconds",     "recall of omitted", "shift"};
-    bool omitted = false;
+        "agreement", "calibration error", "seconds",     "recall of omitted", "shift",
+        "recall@1"};
+    const uint32_t shown = find_columns(run);
+    cli_table t = {.ctx = ctx};
+    add_row(&t, shown, heads);
     for (uint32_t i = 0; i < vkd_run_row_count(run); i++)
-        omitted = omitted || isfinite(vkd_run_row(run, i)->omitted_recall.mean);
-    cli_table t = {.ctx = ctx, .columns = omitted ? COLUMNS : COLUMNS - OMITTED_COLUMNS};
-    cli_table_row(&t, heads);
-    for (uint32_t i = 0; i < vkd_run_row_count(run); i++)
-        add_row(&t, vkd_run_row(run, i));
+        add_figures(&t, shown, vkd_run_row(run, i));
     (markdown ? cli_table_markdown : cli_table_print)(&t, stdout);
     cli_table_term(&t);
 }

@@ -37,6 +37,33 @@ typedef struct vkd__model_def {
                         const vkd_shape *sample);
 } vkd__model_def;
 
+/* An embedding of a sample, for metric learning; width 0: none. */
+typedef struct vkd__embedding {
+    uint32_t width;
+    bool unit;
+} vkd__embedding;
+/* Its fields, in a struct that has it at `base`. */
+#define VKD__EMBEDDING_FIELDS(base)                                                                \
+    {.name = "embedding",                                                                          \
+     .type = VKD__FIELD_U32,                                                                       \
+     .offset = (base) + offsetof(vkd__embedding, width),                                           \
+     .low = 0,                                                                                     \
+     .high = 65536,                                                                                \
+     .preset = "0",                                                                                \
+     .help = "width of a linear layer on what the classifier takes: the tap 'embedding', for "     \
+             "losses on features; 0: none"},                                                       \
+    {                                                                                              \
+        .name = "embedding_unit", .type = VKD__FIELD_BOOL,                                         \
+        .offset = (base) + offsetof(vkd__embedding, unit), .preset = "false",                      \
+        .help = "divide the embedding by its length"                                               \
+    }
+extern const vkd__field vkd__embedding_fields[];
+extern const size_t vkd__embedding_field_count;
+
+/* def->build, and the embedding. */
+void vkd__model_build(vkd_graph *g, const vkd__model_def *def, vkd__model_io *io,
+                      const void *config, const vkd__embedding *e);
+
 /* For build: records a tap (and names the tensor "<group>.<name>"). Returns t. */
 vkd_tensor vkd__tap_add(vkd_graph *g, vkd__model_io *io, const char *name, vkd_tensor t);
 /* {0} when there is none of that name. */

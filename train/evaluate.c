@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The rows of the final table: one for each model after its last stage and for each control, one
  * for a loaded model that teaches, one for each ensemble (the mean of its models' probabilities).
- * The figures are those of figures.c, on the test split.
+ * The figures are those of figures.c and retrieval.c, on the test split.
  *
  * A stage that left classes out of its training samples gets further rows, with those classes'
  * logits raised (Hinton, Vinyals, Dean, arXiv:1503.02531, section 3): by the recipe's bias_shift,
@@ -12,7 +12,7 @@
 
 #include "train/model_file.h"
 #include "train/model_order.h"
-#include "train/session.h"
+#include "train/retrieval.h"
 
 static bool contains(const vkd__u32s *list, uint32_t value) {
     for (uint32_t i = 0; i < list->count; i++)
@@ -133,6 +133,7 @@ static vkd__result *add_row(table *t, const char *label, const char *group, cons
         .calibration = f.calibration,
         .omitted_recall = NAN,
         .shift = NAN,
+        .recall_at_1 = NAN,
     };
     return row;
 }
@@ -211,7 +212,8 @@ static vkd_result phase_rows(table *t, const vkd__phase *p) {
         vkd__result *row = add_row(t, label, p->group, logits, teacher);
         row->seconds = seconds_of(s, p->group);
         row->shared = p->shared;
-        if (teacher && !p->control && !p->shared) r = compare(s, p, row->accuracy, teacher);
+        r = vkd__retrieve(s, p->model, p->group, &row->recall_at_1);
+        if (!r && teacher && !p->control && !p->shared) r = compare(s, p, row->accuracy, teacher);
         const vkd__u32s *omit = &stage->options.omit_classes;
         if (omit->count) {
             const vkd__evaluation *e = &s->recipe->evaluation;
@@ -242,6 +244,7 @@ static vkd_result loaded_rows(table *t) {
         vkd__result *row = add_row(t, recipe->models[i].name, recipe->models[i].name, logits, NULL);
         row->seconds = NAN;
         row->shared = t->s->seed_index > 0;
+        r = vkd__retrieve(t->s, &recipe->models[i], row->model, &row->recall_at_1);
     }
     return r;
 }
@@ -295,6 +298,7 @@ vkd_result vkd__evaluate(vkd__session *s, vkd__result *rows, uint32_t *count) {
     table t = {s, rows, count, vkd__alloc(s->ctx, s->recipe->model_count, sizeof(float *))};
     if (!t.logits) return VKD_E_MEMORY;
     vkd_result r = check_shifts(s);
+    if (!r) r = vkd__retrieval_check(s);
     if (!r) r = vkd__diagnose_summary(s);
     if (!r) r = loaded_rows(&t);
     for (uint32_t i = 0; i < s->phase_count && !r; i++)

@@ -49,7 +49,7 @@ static vkd_tensor forward(vkd_graph *g, const vkd__session *s, const vkd__recipe
                           const char *group, vkd_tensor x, bool training, vkd__model_io *io) {
     *io = (vkd__model_io){
         .group = group, .input = x, .classes = s->data->classes, .training = training};
-    m->def->build(g, io, m->part.config);
+    vkd__model_build(g, m->def, io, m->part.config, &m->embedding);
     return vkd__tap_find(io, "logits");
 }
 
@@ -293,6 +293,28 @@ vkd_result vkd__graph_infer(const vkd__session *s, const vkd__recipe_model *m, c
     const vkd_tensor x = images(g, s, split, count, indices);
     vkd__model_io io;
     vkd_output(g, "logits", forward(g, s, m, group, x, false, &io));
+    return finish(g, VKD_OK, out);
+}
+
+vkd_result vkd__graph_tap(const vkd__session *s, const vkd__recipe_model *m, const char *group,
+                          const char *tap, uint32_t batch, uint32_t *width, vkd_graph **out) {
+    *out = NULL;
+    vkd_graph *g = NULL;
+    char name[128];
+    snprintf(name, sizeof name, "%s.features", group);
+    vkd_result r =
+        vkd_graph_create(s->ctx, s->store, &(vkd_graph_desc){.name = name, .seed = s->seed}, &g);
+    if (r) return r;
+    const vkd_tensor indices = vkd_input(g, "indices", VKD_I32, VKD_SHAPE(batch));
+    const vkd_tensor x = images(g, s, "data.test", s->data->test.count, indices);
+    vkd__model_io io;
+    vkd_tensor features = {0};
+    forward(g, s, m, group, x, false, &io);
+    r = vkd_graph_status(g);
+    if (!r) r = vkd__tap_of(s->ctx, g, "evaluation.retrieval", m->name, &io, tap, &features);
+    if (r) return finish(g, r, out);
+    *width = (uint32_t)(vkd_shape_count(vkd_tensor_shape(g, features)) / batch);
+    vkd_output(g, "features", vkd_reshape(g, features, VKD_SHAPE(batch, *width)));
     return finish(g, VKD_OK, out);
 }
 

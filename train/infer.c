@@ -5,22 +5,32 @@
 
 enum { IN_FLIGHT = 3 };
 
-vkd_result vkd__infer_create(vkd__session *s, const vkd__recipe_model *m, const char *group,
-                             bool train_split, vkd__infer *out) {
-    const vkd__split *split = train_split ? &s->data->train : &s->data->test;
-    *out = (vkd__infer){.ctx = s->ctx, .classes = s->data->classes};
-    out->count = train_split ? s->data->train.count : split->count;
-    out->batch =
-        s->recipe->evaluation.batch < out->count ? s->recipe->evaluation.batch : out->count;
-    vkd_graph *graph = NULL;
+/* Takes the graph over. */
+static vkd_result make_program(const vkd__session *s, vkd_graph *graph, vkd__infer *out) {
     vkd_plan *plan = NULL;
-    vkd_result r = vkd__graph_infer(s, m, group, train_split ? "data.train" : "data.test",
-                                    split->count, out->batch, &graph);
-    if (!r) r = vkd_plan_create(graph, vkd_device_profile(s->device), &plan);
+    vkd_result r = vkd_plan_create(graph, vkd_device_profile(s->device), &plan);
     if (!r) r = vkd_program_create(s->device, plan, &out->program);
     vkd_plan_destroy(plan);
     vkd_graph_destroy(graph);
     return r;
+}
+
+static uint32_t batch_of(const vkd__session *s, uint32_t count) {
+    return s->recipe->evaluation.batch < count ? s->recipe->evaluation.batch : count;
+}
+
+vkd_result vkd__infer_create(vkd__session *s, const vkd__recipe_model *m, const char *group,
+                             bool train_split, vkd__infer *out) {
+    const uint32_t count = train_split ? s->data->train.count : s->data->test.count;
+    *out = (vkd__infer){.ctx = s->ctx,
+                        .output = "logits",
+                        .count = count,
+                        .batch = batch_of(s, count),
+                        .width = s->data->classes};
+    vkd_graph *graph = NULL;
+    const vkd_result r = vkd__graph_infer(s, m, group, train_split ? "data.train" : "data.test",
+                                          count, out->batch, &graph);
+    return r ? r : make_program(s, graph, out);
 }
 
 void vkd__infer_destroy(vkd__infer *i) {
@@ -39,29 +49,35 @@ static vkd_result submit(vkd__infer *i, uint32_t block, uint64_t *ticket) {
     return vkd_program_submit(i->program, ticket);
 }
 
-static vkd_result collect(vkd__infer *i, uint32_t block, uint64_t ticket, float *logits) {
+static vkd_result collect(vkd__infer *i, uint32_t block, uint64_t ticket, float *to) {
     const vkd_result r = vkd_program_wait(i->program, ticket);
     if (r) return r;
-    const float *rows = vkd_program_output(i->program, ticket, "logits", NULL);
-    if (!rows) return vkd__fail(i->ctx, VKD_E_DEVICE, "the logits of a batch are gone");
+    const float *rows = vkd_program_output(i->program, ticket, i->output, NULL);
+    if (!rows) return vkd__fail(i->ctx, VKD_E_DEVICE, "the %s of a batch are gone", i->output);
     const uint32_t first = block * i->batch, left = i->count - first;
     const uint32_t count = left < i->batch ? left : i->batch;
-    memcpy(logits + (size_t)first * i->classes, rows, (size_t)count * i->classes * sizeof *rows);
+    memcpy(to + (size_t)first * i->width, rows, (size_t)count * i->width * sizeof *rows);
     return VKD_OK;
 }
 
-vkd_result vkd__infer_run(vkd__infer *i, float *logits) {
+vkd_result vkd__infer_run(vkd__infer *i, float *rows) {
     const uint32_t blocks = (uint32_t)vkd__div_up(i->count, i->batch);
     uint64_t tickets[IN_FLIGHT];
     vkd_result r = VKD_OK;
     for (uint32_t b = 0; b < blocks + IN_FLIGHT && !r; b++) {
         if (b >= IN_FLIGHT) {
             const uint32_t oldest = b - IN_FLIGHT;
-            if (oldest < blocks) r = collect(i, oldest, tickets[oldest % IN_FLIGHT], logits);
+            if (oldest < blocks) r = collect(i, oldest, tickets[oldest % IN_FLIGHT], rows);
         }
         if (!r && b < blocks) r = submit(i, b, &tickets[b % IN_FLIGHT]);
     }
     return r;
+}
+
+/* All of a split into memory of its own. */
+static vkd_result run_all(vkd__session *s, vkd__infer *infer, float **out) {
+    *out = vkd__alloc(s->ctx, (size_t)infer->count * infer->width, sizeof **out);
+    return *out ? vkd__infer_run(infer, *out) : VKD_E_MEMORY;
 }
 
 vkd_result vkd__infer_logits(vkd__session *s, const vkd__recipe_model *m, const char *group,
@@ -69,10 +85,23 @@ vkd_result vkd__infer_logits(vkd__session *s, const vkd__recipe_model *m, const 
     vkd__infer infer = {0};
     *out = NULL;
     vkd_result r = vkd__infer_create(s, m, group, train_split, &infer);
-    if (!r) {
-        *out = vkd__alloc(s->ctx, (size_t)infer.count * infer.classes, sizeof **out);
-        r = *out ? vkd__infer_run(&infer, *out) : VKD_E_MEMORY;
-    }
+    if (!r) r = run_all(s, &infer, out);
+    vkd__infer_destroy(&infer);
+    return r;
+}
+
+vkd_result vkd__infer_tap(vkd__session *s, const vkd__recipe_model *m, const char *group,
+                          const char *tap, float **out, uint32_t *width) {
+    const uint32_t count = s->data->test.count;
+    vkd__infer infer = {
+        .ctx = s->ctx, .output = "features", .count = count, .batch = batch_of(s, count)};
+    vkd_graph *graph = NULL;
+    *out = NULL;
+    vkd_result r = vkd__graph_tap(s, m, group, tap, infer.batch, width, &graph);
+    if (r) return r;
+    infer.width = *width;
+    r = make_program(s, graph, &infer);
+    if (!r) r = run_all(s, &infer, out);
     vkd__infer_destroy(&infer);
     return r;
 }

@@ -117,7 +117,7 @@ static vkd_result teacher_logits(vkd__session *s, const vkd__recipe_stage *stage
     infer.first = stage->label->first;
     infer.count = samples;
     if (!r) {
-        *out = vkd__alloc(s->ctx, (size_t)samples * infer.classes, sizeof **out);
+        *out = vkd__alloc(s->ctx, (size_t)samples * infer.width, sizeof **out);
         r = *out ? vkd__infer_run(&infer, *out) : VKD_E_MEMORY;
     }
     vkd__infer_destroy(&infer);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /* A trained model as a file that other tools can read: one tensor a parameter or buffer, named
  * without the group ("fc0.weight"), convolutions in PyTorch's order (model_order.c); and as
- * metadata what is needed to run it: "arch", "config.<option>", "classes", "class_names" (where
- * there are any, one a line), "input" (axes of a sample, channels last), "scale", "mean", "std" (of
- * the normalisation). */
+ * metadata what is needed to run it: "arch", "config.<option>", "embedding" and "embedding_unit"
+ * (where there is one), "classes", "class_names" (where there are any, one a line), "input" (axes
+ * of a sample, channels last), "scale", "mean", "std" (of the normalisation). */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -52,6 +52,10 @@ static void describe(const vkd__session *s, const vkd__recipe_model *m, pairs *p
         snprintf(key, sizeof key, "config.%s", m->part.fields[i].name);
         vkd__fields_get(&m->part.fields[i], m->part.config, &t);
         add_pair(p, key, &t);
+    }
+    for (size_t i = 0; m->embedding.width && i < vkd__embedding_field_count; i++) {
+        vkd__fields_get(&vkd__embedding_fields[i], &m->embedding, &t);
+        add_pair(p, vkd__embedding_fields[i].name, &t);
     }
     vkd__text_add(&t, "%u", (unsigned)s->data->classes);
     add_pair(p, "classes", &t);

@@ -15,6 +15,7 @@
 typedef struct vkd__saved_model {
     const vkd__model_def *def;
     void *config; /* to be freed with vkd__free */
+    vkd__embedding embedding;
     uint32_t classes;
     char **class_names;   /* (classes), or NULL */
     vkd_shape sample;     /* of the input, without the batch */

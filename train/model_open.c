@@ -62,6 +62,21 @@ static vkd_result read_config(const source *s, vkd__saved_model *out) {
     return r ? VKD_E_FORMAT : VKD_OK;
 }
 
+/* A model without an embedding does not speak of it. */
+static vkd_result read_embedding(const source *s, vkd__embedding *out) {
+    vkd_result r = VKD_OK;
+    vkd__fields_init(vkd__embedding_fields, vkd__embedding_field_count, out);
+    if (!vkd__st_metadata(s->file, "embedding")) return VKD_OK;
+    for (size_t i = 0; i < vkd__embedding_field_count && !r; i++) {
+        const char *key = vkd__embedding_fields[i].name, *text = NULL;
+        r = text_of(s, key, &text);
+        if (!r)
+            r = vkd__fields_set(s->ctx, vkd__embedding_fields, vkd__embedding_field_count, out,
+                                s->path, key, text);
+    }
+    return r ? VKD_E_FORMAT : VKD_OK;
+}
+
 static bool is_of_version_1(const vkd__st_file *file) {
     const char *format = vkd__st_metadata(file, "format");
     return format && !strcmp(format, VKD__MODEL_FORMAT_PLANES);
@@ -115,6 +130,7 @@ static vkd_result read_model(const source *s, vkd__saved_model *out) {
     out->config = vkd__alloc(s->ctx, 1, out->def->config_size + 1);
     if (!out->config) return VKD_E_MEMORY;
     r = read_config(s, out);
+    if (!r) r = read_embedding(s, &out->embedding);
     if (!r) r = value_of(s, &classes, &out->classes);
     if (!r) r = vkd__class_names_read(s->ctx, s->file, s->path, out->classes, &out->class_names);
     if (!r) r = read_sample(s, out);

@@ -57,7 +57,7 @@ static vkd_result build(vkd__predictor *p, vkd_graph *g, const vkd__predictor_de
     io->group = GROUP;
     io->input = model_input(p, g);
     io->classes = p->saved.classes;
-    p->saved.def->build(g, io, p->saved.config);
+    vkd__model_build(g, p->saved.def, io, p->saved.config, &p->saved.embedding);
     vkd_result r = vkd_graph_status(g);
     if (!r) r = ask_for(p, g, io, desc->path, "logits");
     for (uint32_t i = 0; i < desc->tap_count && !r; i++)

@@ -29,6 +29,7 @@ typedef struct vkd__recipe_model {
     vkd__part part;
     const char *load;   /* a safetensors file that holds it, or NULL */
     uint32_t init_seed; /* 0: start values of the run's seed; else of another one */
+    vkd__embedding embedding;
 } vkd__recipe_model;
 
 /* The taps that a loss compares, one of each model. */
@@ -132,12 +133,19 @@ typedef struct vkd__ensemble {
     uint32_t count;
 } vkd__ensemble;
 
+/* Whose nearest neighbour the table speaks of. */
+typedef struct vkd__retrieval {
+    const char *tap;   /* NULL: of nobody */
+    vkd__u32s classes; /* of the test split; none: all */
+} vkd__retrieval;
+
 typedef struct vkd__evaluation {
     uint32_t batch;
     uint32_t every_epochs; /* 0: only at the end */
     bool bias_search;
     vkd__shift shifts[VKD__MAX_SHIFTS];
     uint32_t shift_count;
+    vkd__retrieval retrieval;
     vkd__ensemble *ensembles;
     uint32_t ensemble_count;
 } vkd__evaluation;
@@ -176,5 +184,7 @@ vkd__table vkd__stage_data_fields(void);
 vkd__table vkd__label_fields(void);
 vkd__table vkd__augment_fields(void);
 vkd__table vkd__evaluation_fields(void);
+/* The key evaluation.retrieval.classes. */
+vkd__table vkd__retrieval_fields(void);
 
 #endif

@@ -111,6 +111,7 @@ static const vkd__field model_fields[] = {
      .high = 4294967295.0,
      .preset = "0",
      .help = "models of one architecture start equal; with another number here, from other values"},
+    VKD__EMBEDDING_FIELDS(offsetof(vkd__recipe_model, embedding)),
 };
 
 vkd__table vkd__model_fields(void) {
@@ -118,7 +119,8 @@ vkd__table vkd__model_fields(void) {
 }
 
 static vkd_result read_model(vkd__reader *r, const vkd__tree *map, vkd__recipe_model *m) {
-    static const char *const keys[] = {"arch", "load", "init_seed", NULL};
+    static const char *const keys[] = {"arch",      "load",           "init_seed",
+                                       "embedding", "embedding_unit", NULL};
     m->name = map->key;
     vkd_result result = vkd__read_name(r, map, "model", m->name);
     if (!result && !strcmp(m->name, "data"))
@@ -228,8 +230,35 @@ static vkd_result read_shifts(vkd__reader *r, const vkd__tree *map, vkd__evaluat
     return result;
 }
 
+static const vkd__field retrieval_fields[] = {
+    {.name = "classes",
+     .type = VKD__FIELD_U32S,
+     .offset = offsetof(vkd__retrieval, classes),
+     .low = 0,
+     .high = 199999,
+     .preset = "[]",
+     .help = "classes whose test samples are looked for among themselves; []: all"},
+};
+
+vkd__table vkd__retrieval_fields(void) {
+    return (vkd__table){retrieval_fields, VKD_COUNT(retrieval_fields)};
+}
+
+static vkd_result read_retrieval(vkd__reader *r, const vkd__tree *map, vkd__retrieval *out) {
+    static const char *const keys[] = {"tap", NULL};
+    const vkd__tree *child = NULL;
+    vkd_result result = vkd__read_child(r, map, "retrieval", VKD__TREE_MAP, false, &child);
+    if (result || !child) return result;
+    result =
+        vkd__read_keys(r, child, "retrieval", keys, retrieval_fields, VKD_COUNT(retrieval_fields));
+    if (!result) result = vkd__read_word(r, child, "retrieval", "tap", NULL, &out->tap);
+    if (!result)
+        result = vkd__read_fields(r, child, retrieval_fields, VKD_COUNT(retrieval_fields), out);
+    return result;
+}
+
 vkd_result vkd__read_evaluation(vkd__reader *r, const vkd__tree *root) {
-    static const char *const keys[] = {"bias_shift", "ensembles", NULL};
+    static const char *const keys[] = {"bias_shift", "ensembles", "retrieval", NULL};
     const vkd__tree *map = NULL;
     vkd__evaluation *e = &r->recipe->evaluation;
     vkd_result result = vkd__read_child(r, root, "evaluation", VKD__TREE_MAP, false, &map);
@@ -239,6 +268,7 @@ vkd_result vkd__read_evaluation(vkd__reader *r, const vkd__tree *root) {
     if (!result)
         result = vkd__read_fields(r, map, evaluation_fields, VKD_COUNT(evaluation_fields), e);
     if (!result && map) result = read_shifts(r, map, e);
+    if (!result && map) result = read_retrieval(r, map, &e->retrieval);
     if (!result && map) result = vkd__read_ensembles(r, map);
     return result;
 }

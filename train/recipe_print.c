@@ -109,9 +109,11 @@ void vkd__print_stage(vkd__text *t, const vkd_recipe *r, const vkd__recipe_stage
         print_part(t, "        ", &l->part);
         if (l->tap_count) vkd__text_add(t, "        taps:\n");
         for (uint32_t k = 0; k < l->tap_count; k++) {
-            vkd__text_add(t, "          - student: ");
+            const bool own = l->def->needs & VKD__LOSS_OWN_TAPS;
+            vkd__text_add(t, own ? "          - " : "          - student: ");
             print_quoted(t, l->taps[k].student);
             vkd__text_add(t, "\n");
+            if (own) continue;
             vkd__text_add(t, "            teacher: ");
             print_quoted(t, l->taps[k].teacher);
             vkd__text_add(t, "\n");
@@ -135,6 +137,13 @@ static void print_evaluation(vkd__text *t, const vkd_recipe *r) {
         vkd__text_add(t, "    %u: ", (unsigned)e->shifts[i].class_index);
         vkd__fields_get(&field, &e->shifts[i].value, t);
         vkd__text_add(t, "\n");
+    }
+    if (e->retrieval.tap) {
+        const vkd__table retrieval = vkd__retrieval_fields();
+        vkd__text_add(t, "  retrieval:\n    tap: ");
+        print_quoted(t, e->retrieval.tap);
+        vkd__text_add(t, "\n");
+        print_fields(t, "    ", retrieval.fields, retrieval.count, &e->retrieval);
     }
     if (e->ensemble_count) vkd__text_add(t, "  ensembles:\n");
     for (uint32_t i = 0; i < e->ensemble_count; i++) {

@@ -15,7 +15,7 @@
  *   show.c        what a viewer sees, and what it asks for
  *   prepare.c     what losses put there before the first step
  *   loop.c        steps in flight, logging, the guard
- *   infer.c       a model's logits for a whole split
+ *   infer.c       a model's logits, or a tap, for a whole split
  *   provenance.c  what a model follows from
  *   evaluate.c    the figures of the table
  *   checkpoint.c  what resuming needs
@@ -163,6 +163,10 @@ vkd_result vkd__graph_declare(const vkd__session *s, const vkd__phase *p);
  * first of these for a group gives its parameters their start values. */
 vkd_result vkd__graph_infer(const vkd__session *s, const vkd__recipe_model *m, const char *group,
                             const char *split, uint32_t count, uint32_t batch, vkd_graph **out);
+/* The same on the test split, with the output "features" (B, width): a tap, all of a sample in one
+ * row. Errors: VKD_E_RECIPE: there is no such tap. */
+vkd_result vkd__graph_tap(const vkd__session *s, const vkd__recipe_model *m, const char *group,
+                          const char *tap, uint32_t batch, uint32_t *width, vkd_graph **out);
 /* The same on the first `batch` samples of the test split, with maps: output "map.<tap>" (B, H, W)
  * is the mean over channels of the tap's squares, for the taps that are images. shapes[i] is its
  * shape, without axes where there is none. */
@@ -236,6 +240,11 @@ void vkd__show_report(vkd__show *b, const vkd_progress *p);
 /* After each collected step: takes requests, computes the probe batch when it is time. */
 vkd_result vkd__show_step(vkd__show *b, vkd__phase *p, vkd_program *training);
 
+/* One tap of a model that a graph has built. Errors: VKD_E_RECIPE, in a sentence that begins with
+ * `what`: there is none of that name, or it has no part for each sample. */
+vkd_result vkd__tap_of(vkd_ctx *ctx, const vkd_graph *g, const char *what, const char *model,
+                       const vkd__model_io *io, const char *name, vkd_tensor *out);
+
 /* ---- states.c ---- */
 /* Lists the states of the phase's group that its training step names; a `fresh` phase begins with
  * zeros in them. */
@@ -252,18 +261,23 @@ vkd_result vkd__term_prepare(const vkd__session *s, const vkd__phase *p, uint32_
 typedef struct vkd__infer {
     vkd_ctx *ctx;
     vkd_program *program;
-    uint32_t first; /* of the split's samples; 0 unless the caller sets it, and count */
-    uint32_t count, batch, classes;
+    const char *output; /* of the program: "logits", or "features" */
+    uint32_t first;     /* of the split's samples; 0 unless the caller sets it, and count */
+    uint32_t count, batch, width; /* width: classes, or that of the features */
 } vkd__infer;
 vkd_result vkd__infer_create(vkd__session *s, const vkd__recipe_model *m, const char *group,
                              bool train_split, vkd__infer *out);
 void vkd__infer_destroy(vkd__infer *i);
-/* Logits of `count` samples of the split from the first on, (count, classes). */
-vkd_result vkd__infer_run(vkd__infer *i, float *logits);
+/* Rows of `count` samples of the split from the first on, (count, width). */
+vkd_result vkd__infer_run(vkd__infer *i, float *rows);
 
 /* Logits (count, classes) of a whole split; the caller frees them. */
 vkd_result vkd__infer_logits(vkd__session *s, const vkd__recipe_model *m, const char *group,
                              bool train_split, float **out);
+/* A tap (count, width) of the whole test split, all of a sample in one row; the caller frees it.
+ * Errors: VKD_E_RECIPE: the model has no such tap. */
+vkd_result vkd__infer_tap(vkd__session *s, const vkd__recipe_model *m, const char *group,
+                          const char *tap, float **out, uint32_t *width);
 
 /* ---- diagnose.c ---- */
 /* Fills the phase's watches with value and gradient of each term before the first step, on the
@@ -292,7 +306,7 @@ typedef struct vkd__result {
     uint64_t parameters;
     uint32_t tests;
     double accuracy, errors, kl, agreement, teacher_entropy, calibration;
-    double omitted_recall, seconds, shift;
+    double omitted_recall, seconds, shift, recall_at_1;
     bool shared;
 } vkd__result;
 /* rows has room for VKD__ROWS_A_PHASE per phase, one per model and one per ensemble. */

@@ -16,6 +16,7 @@ const vkd__figure_place vkd__figure_places[] = {
     {"calibration_error", offsetof(vkd__result, calibration), offsetof(vkd_row, calibration)},
     {"omitted_recall", offsetof(vkd__result, omitted_recall), offsetof(vkd_row, omitted_recall)},
     {"seconds", offsetof(vkd__result, seconds), offsetof(vkd_row, seconds)},
+    {"recall_at_1", offsetof(vkd__result, recall_at_1), offsetof(vkd_row, recall_at_1)},
     {"shift", offsetof(vkd__result, shift), offsetof(vkd_row, shift)},
 };
 const size_t vkd__figure_count = VKD_COUNT(vkd__figure_places);

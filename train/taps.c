@@ -40,6 +40,11 @@ static vkd_result find(const vkd_graph *g, vkd_ctx *ctx, const char *what, const
                      what, name, s->model);
 }
 
+vkd_result vkd__tap_of(vkd_ctx *ctx, const vkd_graph *g, const char *what, const char *model,
+                       const vkd__model_io *io, const char *name, vkd_tensor *out) {
+    return find(g, ctx, what, &(side){io, model}, name, out);
+}
+
 /* Which teacher a tap is of, and the rest of its name. */
 static vkd_result find_teacher(const vkd__session *s, const vkd__phase *p, const char *what,
                                const vkd__model_io *teachers, const char **name, side *out) {

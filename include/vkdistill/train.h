@@ -139,6 +139,8 @@ typedef struct vkd_row {
     vkd_figure calibration;     /* expected calibration error on the test split, 15 bins, 0 to 1 */
     vkd_figure omitted_recall;  /* share right among the classes that the stage left out */
     vkd_figure seconds;         /* of training */
+    vkd_figure recall_at_1;     /* share of test samples whose nearest other one, by the tap that
+                                   evaluation.retrieval names, is of their class */
     vkd_figure shift;           /* added to the left-out classes' logits; NaN for a row without */
 } vkd_row;
 

@@ -7,6 +7,7 @@
 
 #include "data/safetensors.h"
 #include "support/toy.h"
+#include "train/predict.h"
 
 typedef struct bench {
     vkd_ctx *ctx;
@@ -92,6 +93,56 @@ static void a_teacher_learns_from_triplets(void **state) {
     for (int n = 1; !isnan(toy_metric(&b->data, "triplet", "teacher", "triplet", n)); n++)
         last = toy_metric(&b->data, "triplet", "teacher", "triplet", n);
     assert_true(first > 0 && last < first);
+}
+
+/* Learned on two classes, looked for among the samples of two others. */
+static void a_metric_finds_neighbours_of_classes_that_it_has_not_seen(void **state) {
+    const bench *b = *state;
+    const char *const sets[] = {"models.teacher={arch: mlp, hidden: [33], embedding: 6, "
+                                "embedding_unit: true}",
+                                "stages.teach.losses=[{loss: triplet, taps: [embedding]}]",
+                                "stages.teach.classes=[0, 1]",
+                                "evaluation.retrieval={tap: embedding, classes: [2, 3]}",
+                                "models.student={arch: mlp, hidden: [5], embedding: 6}",
+                                NULL};
+    vkd_row rows[8];
+    uint32_t count = 0;
+    if (toy_run(b->ctx, b->device, &b->data, sets, NULL, "metric", rows, &count))
+        fail_msg("%s", vkd_ctx_error(b->ctx));
+    assert_int_equal(count, 3);
+    for (uint32_t i = 0; i < count; i++) {
+        print_message("          recall@1 %.3f\n", rows[i].recall_at_1.mean);
+        assert_true(rows[i].recall_at_1.mean > 0.3 && rows[i].recall_at_1.mean <= 1);
+    }
+    assert_true(rows[0].recall_at_1.mean > 0.6); /* chance is a half */
+    /* The saved model has its embedding, as a tap of unit length. */
+    const char *const taps[] = {"embedding"};
+    char path[300];
+    snprintf(path, sizeof path, "%s", toy_path(&b->data, "metric/teacher.safetensors"));
+    const vkd__predictor_desc desc = {
+        .path = path, .input = VKD_F32, .batch = 3, .taps = taps, .tap_count = 1};
+    vkd__predictor p = {0};
+    if (vkd__predictor_create(b->ctx, b->device, &desc, &p)) fail_msg("%s", vkd_ctx_error(b->ctx));
+    float samples[3 * 36], logits[3 * 4], embeddings[3 * 6], *outs[] = {logits, embeddings};
+    assert_int_equal(p.outs[1].count, 6);
+    for (int i = 0; i < 3 * 36; i++)
+        samples[i] = sinf((float)(i * i));
+    assert_int_equal(vkd__predictor_run(&p, samples, 3, outs), VKD_OK);
+    for (int n = 0; n < 3; n++) {
+        float sum = 0;
+        for (int d = 0; d < 6; d++)
+            sum += embeddings[6 * n + d] * embeddings[6 * n + d];
+        assert_true(fabsf(sum - 1) < 1e-5f);
+    }
+    vkd__predictor_destroy(&p);
+    /* Another run takes the file up, and needs to be told of the embedding. */
+    char load[450];
+    snprintf(load, sizeof load, "models.teacher={arch: mlp, hidden: [33], load: '%s'%s}", path,
+             ", embedding: 6, embedding_unit: true");
+    const char *const again[] = {load, "stages.teach.epochs=1", NULL};
+    run(b, again, "again");
+    snprintf(load, sizeof load, "models.teacher={arch: mlp, hidden: [33], load: '%s'}", path);
+    refuse(b, again, VKD_E_SHAPE, "tensors");
 }
 
 static vkd__st_file *open_file(const bench *b, const char *name) {
@@ -257,6 +308,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(relations_come_nearer_to_the_teachers),
         cmocka_unit_test(a_teacher_learns_from_triplets),
+        cmocka_unit_test(a_metric_finds_neighbours_of_classes_that_it_has_not_seen),
         cmocka_unit_test(a_checkpoint_holds_banks_constants_and_samples),
         cmocka_unit_test(only_samples_of_the_stage_are_drawn),
         cmocka_unit_test(a_stopped_run_goes_on_to_the_same_bits),
