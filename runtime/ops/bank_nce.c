@@ -294,7 +294,7 @@ static void reference(const vkd__ref *r) {
 
 static const uint32_t sizes[][4] = {{1, 4, 1, 2},      {3, 8, 50, 9},    {5, 16, 300, 70},
                                     {64, 64, 100, 33}, {2, 128, 40, 65}, {7, 20, 33, 300},
-                                    {4, 272, 10, 17}};
+                                    {4, 272, 10, 17},  {3, 8, 200, 20}};
 
 /* The first ones have a constant and a gradient to hold against differences; those after them set
  * it or let it move, which differences would take for a part of the gradient: there dv is held
