@@ -254,6 +254,23 @@ static void a_huffman_table_has_no_more_codes_than_there_are(void **state) {
     assert_string_equal(tables(0, 16), "a Huffman table is impossible");
 }
 
+/* The decoder would write behind its table. */
+static void a_jpeg_with_an_impossible_table_is_not_decoded(void **state) {
+    (void)state;
+    static file png, jpeg;
+    make_files(&png, &jpeg);
+    size_t at = 0;
+    while (memcmp(jpeg.v + at, "\xff\xc4", 2) != 0)
+        at++;
+    memset(jpeg.v + at + 5, 0x20, 16);
+    vkd_ctx *ctx = test_ctx();
+    vkd__image image;
+    const char *why = NULL;
+    assert_int_equal(decode(ctx, jpeg.v, jpeg.size, 3, &image, &why), VKD_E_DATA);
+    assert_string_equal(why, "a Huffman table is impossible");
+    vkd_ctx_destroy(ctx);
+}
+
 /* Only the header says how large the image is. */
 static void huge_images_are_refused_before_they_are_unpacked(void **state) {
     (void)state;
@@ -380,6 +397,7 @@ int main(void) {
         cmocka_unit_test(every_wrong_bit_of_a_png_is_found),
         cmocka_unit_test(what_is_no_image_is_told),
         cmocka_unit_test(a_huffman_table_has_no_more_codes_than_there_are),
+        cmocka_unit_test(a_jpeg_with_an_impossible_table_is_not_decoded),
         cmocka_unit_test(huge_images_are_refused_before_they_are_unpacked),
         cmocka_unit_test(packed_data_beyond_the_image_is_not_unpacked),
         cmocka_unit_test(a_resized_pixel_is_the_mean_of_its_area),

@@ -15,6 +15,7 @@
 #include "data/dataset.h"
 #include "data/idx.h"
 #include "data/safetensors.h"
+#include "train/model_file.h"
 #include "train/session.h"
 #include "train/tree.h"
 #include "vkdistill/train.h"
@@ -92,7 +93,7 @@ static const uint8_t images[] = {0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00,
 static const float values[6] = {1, 2, 3, 4, 5, 6};
 static const vkd__st_tensor tensors[] = {{"w", VKD_F32, {2, {2, 3}}, values, sizeof values},
                                          {"b", VKD_U8, {1, {5}}, labels, 5}};
-static const vkd__st_pair metadata[] = {{"format", "vkd"}};
+static const vkd__st_pair metadata[] = {{"format", "vkd"}, {"class_names", "a\nb\nc\n"}};
 
 static vkd_result idx_parse(vkd_ctx *ctx) {
     vkd__idx x;
@@ -145,7 +146,18 @@ static vkd_result safetensors_open(vkd_ctx *ctx) {
 }
 
 static vkd_result safetensors_write(vkd_ctx *ctx) {
-    return vkd__st_write(ctx, paths[4], tensors, VKD_COUNT(tensors), metadata, 1);
+    return vkd__st_write(ctx, paths[4], tensors, VKD_COUNT(tensors), metadata, 2);
+}
+
+static vkd_result class_names(vkd_ctx *ctx) {
+    vkd__st_file *f;
+    char **names = NULL;
+    vkd_result r = vkd__st_open(ctx, paths[4], &f);
+    if (!r) r = vkd__class_names_read(ctx, f, paths[4], 3, &names);
+    assert_true(!r == (names != NULL));
+    vkd__class_names_free(ctx, names, 3);
+    vkd__st_close(f);
+    return r;
 }
 
 static vkd_result tree_read_and_set(vkd_ctx *ctx) {
@@ -189,7 +201,7 @@ static vkd_result sketch_of_a_run(vkd_ctx *ctx) {
         "models: {m: {arch: mlp, hidden: [3]}, n: {arch: mlp, hidden: [2]}}\n"
         "stages: [{name: s, train: m, losses: [{loss: ce}], optimiser: {name: sgd}, epochs: 1,"
         " batch: 2}, {train: n, teacher: m, losses: [{loss: hint, taps: [fc0]}],"
-        " optimiser: {name: sgd}, epochs: 1, batch: 2}]\n";
+        " optimiser: {name: sgd}, epochs: 1, batch: 2, sampler: classes, per_class: 1}]\n";
     char dir[96];
     const char *const sets[] = {dir};
     snprintf(dir, sizeof dir, "data.dir=%s", folder);
@@ -267,6 +279,7 @@ static const scenario scenarios[] = {
     {"differing classes", differing_classes},
     {"safetensors open", safetensors_open},
     {"safetensors write", safetensors_write},
+    {"class names", class_names},
     {"tree", tree_read_and_set},
     {"unknown field", unknown_field},
     {"make folder", folders},
