@@ -205,11 +205,16 @@ void main() {
     const uint m_tiles = (p.M + ROWS - 1u) / ROWS;
     const uint n_tiles = (p.N + TILE_N - 1u) / TILE_N;
     const uint tiles = m_tiles * n_tiles;
-    // All loops end at the bottom: a loop that tests at the top runs its body once more, masked, on lavapipe.
-    for (uint task = gl_WorkGroupID.x;;) {
+    // Neighbouring tasks, which read the same pixels, one behind the other. All loops end at the bottom: a loop
+    // that tests at the top runs its body once more, masked, on lavapipe.
+    const uint tasks = tiles * p.groups, share = (tasks + GROUPS_X - 1u) / GROUPS_X;
+    const uint end = min(tasks, (gl_WorkGroupID.x + 1u) * share);
+    uint task = gl_WorkGroupID.x * share;
+    if (task >= end) return;
+    for (;;) {
         const uint tile = task % tiles;
         compute_tile(task / tiles, ROWS * (tile / n_tiles), TILE_N * (tile % n_tiles), part, col);
-        task += GROUPS_X;
-        if (task >= tiles * p.groups) break;
+        ++task;
+        if (task >= end) break;
     }
 }

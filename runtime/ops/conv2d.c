@@ -252,6 +252,8 @@ const vkd__conv2d_case vkd__conv2d_cases[] = {
     {{2, 6, 6, 8}, 8, {3, 3}, {1, 1}, {1, 1}, {1, 1}, 8, VKD_ACT_NONE, 0, "depthwise"},
     {{1, 6, 7, 32}, 40, {3, 3}, {1, 1}, {1, 1}, {1, 1}, 1, VKD_ACT_NONE, 0, "several tiles"},
     {{2, 3, 4, 20}, 33, {2, 2}, {1, 1}, {0, 0}, {1, 1}, 1, VKD_ACT_RELU, BOTH, "33 results"},
+    {{2, 6, 13, 8}, 12, {5, 5}, {1, 1}, {2, 2}, {1, 1}, 1, VKD_ACT_RELU, BOTH, "two runs a row"},
+    {{3, 5, 9, 4}, 20, {2, 3}, {1, 1}, {0, 2}, {2, 1}, 1, VKD_ACT_NONE, 0, "wider than the image"},
     /* In bindings of 2 KiB: windows of images, with sums of their pixels shared too, and images
      * too large to begin where a binding may. */
     {{200, 2, 2, 1}, 3, {2, 1}, {1, 1}, {0, 0}, {1, 1}, 1, VKD_ACT_NONE, BOTH, "many images"},

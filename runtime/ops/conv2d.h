@@ -83,7 +83,7 @@ typedef struct vkd__conv2d_case {
     const char *what;
 } vkd__conv2d_case;
 extern const vkd__conv2d_case vkd__conv2d_cases[];
-#define VKD__CONV2D_CASES 18
+#define VKD__CONV2D_CASES 20
 vkd_conv2d_desc vkd__conv2d_case_desc(const vkd__conv2d_case *k);
 vkd_shape vkd__conv2d_case_result(const vkd__conv2d_case *k);
 

@@ -73,29 +73,46 @@ typedef struct gather {
     uint64_t in_offset, in_bytes, out_offset, out_bytes;
 } gather;
 
-static bool launch_gather(vkd__lower *l, const vkd__node *n, const gather *q) {
-    const vkd__conv2d *p = n->params;
+/* ---- Runs: taps and pixels one apart ---- */
+
+enum { RUN_MOST = 8, RUN_LEAST = 4, RUN_COLS = 8, RUN_TAPS = 8 };
+
+static bool is_run(const gather *q) {
+    const struct vkd_conv2d_params *p = &q->push;
+    return q->direct && p->groups == 1 && p->K && q->channels % 4 == 0 && p->N % 4 == 0 &&
+           p->out_pixel == p->N && p->step_x == 1 && p->step_y == 1 &&
+           p->tap_x == (q->transposed ? -1 : 1) && q->taps_w > 1 && q->taps_w <= RUN_TAPS &&
+           p->grid_w >= RUN_LEAST;
+}
+
+/* A length that the row's pixels fill best, of those the longest. */
+static uint32_t run_length(uint32_t pixels) {
+    uint32_t best = RUN_MOST;
+    for (uint32_t k = RUN_MOST; k >= RUN_LEAST; k--)
+        if (vkd__div_up(pixels, k) * k < vkd__div_up(pixels, best) * best) best = k;
+    return best;
+}
+
+/* Fills in how the kernel counts: runs instead of pixels. */
+static void size_run(vkd__lower *l, vkd__launch *launch, const gather *q,
+                     struct vkd_conv2d_params *push) {
+    const uint32_t lanes = l->profile->subgroup, run = run_length(push->grid_w);
+    const uint32_t tiles_n = (uint32_t)vkd__div_up(push->N, RUN_COLS);
+    const uint32_t cols = (uint32_t)vkd__align_up(vkd__div_up(push->N, tiles_n), 4);
+    push->M = push->M / push->grid_w * (uint32_t)vkd__div_up(push->grid_w, run);
+    vkd__spec(launch, 0, lanes);
+    vkd__spec(launch, 3, run);
+    vkd__spec(launch, 4, cols);
+    vkd__spec(launch, 22, push->K / q->channels / q->taps_w);
+    const uint64_t tiles = vkd__div_up(push->M, lanes) * vkd__div_up(push->N, cols);
+    vkd__grid(l, launch, vkd__div_up(tiles, vkd__div_up(tiles, 64)));
+}
+
+static void size_gather(vkd__lower *l, vkd__launch *launch, const gather *q) {
     const struct vkd_conv2d_params *push = &q->push;
-    vkd__launch *launch = vkd__launch_add(l, q->direct ? "conv2d.direct" : "conv2d");
-    if (!launch) return false;
-    vkd__bind_window(launch, n->in[0], VKD__READ, q->in_offset, q->in_bytes);
-    vkd__bind(launch, n->in[1], VKD__READ);
-    vkd__bind(launch, n->in[CONV2D_BIAS], VKD__READ);
-    vkd__bind_window(launch, n->out[0], VKD__WRITE, q->out_offset, q->out_bytes);
-    const vkd_tensor residual = n->in[CONV2D_RESIDUAL];
-    if (residual.id)
-        vkd__bind_window(launch, residual, VKD__READ, q->out_offset, q->out_bytes);
-    else
-        vkd__bind(launch, residual, VKD__READ);
     const bool image_ragged = vkd__conv2d_ragged(q->channels);
     const bool result_ragged = vkd__conv2d_ragged(push->N);
-    vkd__spec(launch, 10, q->transposed);
-    vkd__spec(launch, 11, p->activation);
-    vkd__spec(launch, 12, n->in[CONV2D_BIAS].id != 0);
-    vkd__spec(launch, 13, residual.id != 0);
     vkd__spec(launch, 14, image_ragged);
-    vkd__spec(launch, 20, q->channels);
-    vkd__spec(launch, 21, q->taps_w);
     if (q->direct) {
         const uint32_t step =
             vkd__conv2d_size_direct(l, launch, push->M, push->N, push->groups, q->channels);
@@ -106,10 +123,39 @@ static bool launch_gather(vkd__lower *l, const vkd__node *n, const gather *q) {
         vkd__spec(launch, 16, result_ragged);
         vkd__conv2d_size_tile(l, launch, push->M, push->N, push->groups);
     }
-    vkd__push(launch, push, sizeof *push);
-    const uint64_t weight = 4ull * push->N * push->K * push->groups;
-    vkd__cost(launch, 2.0 * (double)push->M * push->N * push->K * push->groups,
-              (double)(q->in_bytes + weight) + 4.0 * (double)push->M * push->N * push->groups);
+}
+
+static bool launch_gather(vkd__lower *l, const vkd__node *n, const gather *q) {
+    const vkd__conv2d *p = n->params;
+    struct vkd_conv2d_params push = q->push;
+    const bool run = is_run(q);
+    vkd__launch *launch = vkd__launch_add(l, run         ? "conv2d_run.direct"
+                                             : q->direct ? "conv2d.direct"
+                                                         : "conv2d");
+    if (!launch) return false;
+    vkd__bind_window(launch, n->in[0], VKD__READ, q->in_offset, q->in_bytes);
+    vkd__bind(launch, n->in[1], VKD__READ);
+    vkd__bind(launch, n->in[CONV2D_BIAS], VKD__READ);
+    vkd__bind_window(launch, n->out[0], VKD__WRITE, q->out_offset, q->out_bytes);
+    const vkd_tensor residual = n->in[CONV2D_RESIDUAL];
+    if (residual.id)
+        vkd__bind_window(launch, residual, VKD__READ, q->out_offset, q->out_bytes);
+    else
+        vkd__bind(launch, residual, VKD__READ);
+    vkd__spec(launch, 10, q->transposed);
+    vkd__spec(launch, 11, p->activation);
+    vkd__spec(launch, 12, n->in[CONV2D_BIAS].id != 0);
+    vkd__spec(launch, 13, residual.id != 0);
+    vkd__spec(launch, 20, q->channels);
+    vkd__spec(launch, 21, q->taps_w);
+    if (run)
+        size_run(l, launch, q, &push);
+    else
+        size_gather(l, launch, q);
+    vkd__push(launch, &push, sizeof push);
+    const uint64_t weight = 4ull * push.N * push.K * push.groups;
+    vkd__cost(launch, 2.0 * (double)q->push.M * push.N * push.K * push.groups,
+              (double)(q->in_bytes + weight) + 4.0 * (double)q->push.M * push.N * push.groups);
     return true;
 }
 
