@@ -143,6 +143,25 @@ static void epochs_say_how_near_the_teacher_is(void **state) {
     json_decref(s);
 }
 
+/* Each term is computed once before the first step, batch statistics and all: what that does to the
+ * running ones is undone, however many terms there are. */
+static void the_probe_leaves_running_statistics_alone(void **state) {
+    const bench *b = *state;
+    static const char *const losses[] = {"{loss: ce}", "{loss: ce}, {loss: ce, name: more, weight: "
+                                                       "0}, {loss: ce, name: most, weight: 0}"};
+    for (int i = 0; i < 2; i++) {
+        char stages[300];
+        snprintf(stages, sizeof stages,
+                 "stages=[{train: teacher, losses: [%s], optimiser: {name: sgd, lr: 0.1}, steps: "
+                 "3, batch: 24}]",
+                 losses[i]);
+        const char *const sets[] = {"models.teacher={arch: plain_cnn, depth: 2, width: 4}", stages,
+                                    NULL};
+        run(b, sets, NULL, i ? "bn3" : "bn1");
+    }
+    assert_true(toy_same(&b->data, "bn1/teacher.safetensors", "bn3/teacher.safetensors"));
+}
+
 /* ---- Warnings ---- */
 
 #define TEACH(lr)                                                                                  \
@@ -232,6 +251,7 @@ int main(void) {
         cmocka_unit_test(the_scale_of_a_term_is_that_of_the_first_step),
         cmocka_unit_test(the_scale_is_the_same_in_mixed_precision),
         cmocka_unit_test(epochs_say_how_near_the_teacher_is),
+        cmocka_unit_test(the_probe_leaves_running_statistics_alone),
         cmocka_unit_test(a_good_run_is_not_warned_of),
         cmocka_unit_test(a_term_without_a_gradient_is_warned_of),
         cmocka_unit_test(a_loss_at_chance_is_warned_of),

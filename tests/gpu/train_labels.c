@@ -288,6 +288,35 @@ static void the_average_is_what_is_evaluated_and_what_teaches(void **state) {
                           "raw/student_control.safetensors"));
 }
 
+/* Of batchnorm the running statistics are the model's own, and those that the average is evaluated
+ * with. */
+static void an_average_has_the_models_statistics(void **state) {
+    const bench *b = *state;
+    enum { MOST = 64 };
+    float raw[MOST], averaged[MOST];
+    vkd_row rows[8];
+    uint32_t count = 0;
+    for (int i = 0; i < 2; i++) {
+        char stages[300];
+        snprintf(stages, sizeof stages,
+                 "stages=[{name: teach, train: teacher, losses: [{loss: ce}], optimiser: {name: "
+                 "sgd, lr: 0.2}, epochs: 2, batch: 24%s}]",
+                 i ? ", ema: 0.9" : "");
+        const char *const sets[] = {"models={teacher: {arch: plain_cnn, depth: 2, width: 4}}",
+                                    stages, NULL};
+        if (toy_run(b->ctx, b->device, &b->data, sets, NULL, i ? "bn_ema" : "bn_raw", rows, &count))
+            fail_msg("%s", vkd_ctx_error(b->ctx));
+    }
+    near(metric(b, "bn_ema", "teacher", "calibration_error", 1), rows[0].calibration.mean, 1e-6);
+    const size_t n = values_of(b, "bn_raw", "bn1.running_var", raw, MOST);
+    values_of(b, "bn_ema", "bn1.running_var", averaged, MOST);
+    assert_memory_equal(raw, averaged, n * sizeof *raw);
+    assert_true(raw[0] != 1);
+    values_of(b, "bn_raw", "bn1.weight", raw, MOST);
+    values_of(b, "bn_ema", "bn1.weight", averaged, MOST);
+    assert_memory_not_equal(raw, averaged, n * sizeof *raw);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_loss_is_that_of_both_parts),
@@ -300,6 +329,7 @@ int main(void) {
         cmocka_unit_test(a_model_may_learn_from_its_own_labels),
         cmocka_unit_test(what_does_not_fit_is_said),
         cmocka_unit_test(an_average_follows_its_formula),
+        cmocka_unit_test(an_average_has_the_models_statistics),
         cmocka_unit_test(the_average_is_what_is_evaluated_and_what_teaches),
     };
     return cmocka_run_group_tests_name("train_labels", tests, open_bench, close_bench);
