@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Huber loss of the angles in all triangles of rows, and its derivative T by their squared sides; formula
-// and derivation in runtime/ops/rkd_angle.c. An invocation has 4 x 4 pairs (p, q) of block row bi and block
-// column bj >= bi, since all is symmetric, and looks at every third row k: eight quads are read for 48
-// angles of student and teacher.
+// and derivation in runtime/ops/rkd_angle.c. Pairs (p, q) fall into blocks of 4 x 4, of which those of block row
+// bi and block column bj >= bi are computed, since all is symmetric. An invocation has ROWS rows of a block
+// and looks at every third row k: eight quads are read for all angles of these triangles.
 //! direct -DVKD_DIRECT
 #version 450
 #extension GL_GOOGLE_include_directive : require
@@ -14,12 +14,15 @@
 #include "lib/huber.glsl"
 
 layout(constant_id = 11) const uint GRADIENT = 0;
+// Rows of a block for each invocation, 4 or 2: four of them take all the registers that a GPU has.
+layout(constant_id = 12) const uint ROWS = 4;
+const uint PARTS = 4u / ROWS;
 
 VKD_IN(0, A_student); // (N, N) squared distances
 VKD_IN(1, r_student); // (N, N) inverses of their roots
 VKD_IN(2, A_teacher);
 VKD_IN(3, r_teacher);
-VKD_OUT(4, values); // (blocks)
+VKD_OUT(4, values); // (blocks * PARTS)
 VKD_OUT(5, T);      // (N, N)
 
 // The sides of a triangle with corners p, q, k, seen from four q at once.
@@ -50,23 +53,29 @@ vec4 slope_of(sides s, cosines c, cosines other, vec4 g_k) {
            g_k * s.r_pk * s.r_qk;
 }
 
-void store(uint bi, uint bj, vec4 sums[4]) {
-    const mat4 rows = mat4(sums[0], sums[1], sums[2], sums[3]), columns = transpose(rows);
-    for (uint a = 0u; a < 4u; a++) {
-        PAIR_STORE(T, 4u * bi + a, bj, rows[a]);
-        if (bi != bj) PAIR_STORE(T, 4u * bj + a, bi, columns[a]);
-    }
+// The rows of this invocation's part of a quad, in front.
+vec4 mine(vec4 quad, uint part) {
+    return part == 0u ? quad : quad.zwxy;
+}
+
+void store(uint bi, uint bj, uint first, vec4 sums[ROWS]) {
+    for (uint a = 0u; a < ROWS; a++) PAIR_STORE(T, 4u * bi + first + a, bj, sums[a]);
+    if (bi == bj) return;
+    for (uint b = 0u; b < 4u; b++)
+        for (uint a = 0u; a < ROWS; a++)
+            STORE1(T, (4u * bj + b) * p.stride + 4u * bi + first + a, sums[a][b]);
 }
 
 void main() {
     const uint edge = pair_quads(), step = GROUPS_X * LOCAL_X;
-    for (uint t = gl_GlobalInvocationID.x; t < edge * (edge + 1u) / 2u; t += step) {
-        const uvec2 block = pair_block(t, edge);
-        const uint bi = block.x, bj = block.y;
-        sides s[4], other[4];
-        vec4 sums[4], value = vec4(0.0);
-        for (uint a = 0u; a < 4u; a++) {
-            const uint i = min(4u * bi + a, p.N - 1u); // a row beyond has no sides to any k
+    const uint items = edge * (edge + 1u) / 2u * PARTS;
+    for (uint t = gl_GlobalInvocationID.x; t < items; t += step) {
+        const uvec2 block = pair_block(t / PARTS, edge);
+        const uint bi = block.x, bj = block.y, part = t % PARTS, first = part * ROWS;
+        sides s[ROWS], other[ROWS];
+        vec4 sums[ROWS], value = vec4(0.0);
+        for (uint a = 0u; a < ROWS; a++) {
+            const uint i = min(4u * bi + first + a, p.N - 1u); // a row beyond has no sides to any k
             s[a].A_pq = PAIR_LOAD(A_student, i, bj);
             s[a].r_pq = PAIR_LOAD(r_student, i, bj);
             other[a].A_pq = PAIR_LOAD(A_teacher, i, bj);
@@ -74,11 +83,11 @@ void main() {
             sums[a] = vec4(0.0);
         }
         for (uint k = 0u; k < p.N; k++) {
-            const vec4 A_p = PAIR_LOAD(A_student, k, bi), A_q = PAIR_LOAD(A_student, k, bj);
-            const vec4 r_p = PAIR_LOAD(r_student, k, bi), r_q = PAIR_LOAD(r_student, k, bj);
-            const vec4 B_p = PAIR_LOAD(A_teacher, k, bi), B_q = PAIR_LOAD(A_teacher, k, bj);
-            const vec4 z_p = PAIR_LOAD(r_teacher, k, bi), z_q = PAIR_LOAD(r_teacher, k, bj);
-            for (uint a = 0u; a < 4u; a++) {
+            const vec4 A_p = mine(PAIR_LOAD(A_student, k, bi), part), A_q = PAIR_LOAD(A_student, k, bj);
+            const vec4 r_p = mine(PAIR_LOAD(r_student, k, bi), part), r_q = PAIR_LOAD(r_student, k, bj);
+            const vec4 B_p = mine(PAIR_LOAD(A_teacher, k, bi), part), B_q = PAIR_LOAD(A_teacher, k, bj);
+            const vec4 z_p = mine(PAIR_LOAD(r_teacher, k, bi), part), z_q = PAIR_LOAD(r_teacher, k, bj);
+            for (uint a = 0u; a < ROWS; a++) {
                 s[a].A_pk = A_p[a];
                 s[a].r_pk = r_p[a];
                 s[a].A_qk = A_q;
@@ -95,6 +104,6 @@ void main() {
         }
         // A block off the diagonal stands for the one across it too.
         STORE1(values, t, p.scale * (bi == bj ? 1.0 : 2.0) * row_sum4(value));
-        if (GRADIENT != 0u) store(bi, bj, sums);
+        if (GRADIENT != 0u) store(bi, bj, first, sums);
     }
 }

@@ -31,6 +31,7 @@
 
 enum { STUDENT, TEACHER, DOUT };
 #define GRADIENT 11u
+#define ROWS 12u
 
 vkd_tensor vkd_rkd_angle(vkd_graph *g, vkd_tensor student, vkd_tensor teacher) {
     return vkd__emit(
@@ -48,16 +49,18 @@ static void backward(vkd_graph *g, const vkd__node *n, const vkd_tensor *dout, v
 static bool lower(vkd__lower *l, const vkd__node *n) {
     if (!vkd__pairs_fit(l, n->in[STUDENT]) || !vkd__pairs_fit(l, n->in[TEACHER])) return false;
     const uint32_t N = vkd_tensor_shape(l->g, n->in[STUDENT]).dim[0];
-    const uint32_t edge = vkd__pair_stride(N) / 4, blocks = edge * (edge + 1) / 2;
+    /* A GPU has more use for threads than for what a thread reads once. */
+    const uint32_t rows = vkd__direct(l, "rkd_angle") ? 4 : 2;
+    const uint32_t edge = vkd__pair_stride(N) / 4, items = edge * (edge + 1) / 2 * (4 / rows);
     const bool gradient = n->in_count > DOUT && n->in[DOUT].id;
     const vkd__pair_matrix A = vkd__pair_scratch(l, N), r = vkd__pair_scratch(l, N);
     const vkd__pair_matrix A_t = vkd__pair_scratch(l, N), r_t = vkd__pair_scratch(l, N);
     const vkd__pair_matrix T = gradient ? vkd__pair_scratch(l, N) : A;
-    const uint32_t values = vkd__scratch_add(l, sizeof(float) * (uint64_t)blocks);
+    const uint32_t values = vkd__scratch_add(l, sizeof(float) * (uint64_t)items);
     if (!vkd__pair_squares(l, n->in[STUDENT], A, r) ||
         !vkd__pair_squares(l, n->in[TEACHER], A_t, r_t))
         return false;
-    vkd__launch *launch = vkd__pair_launch(l, "rkd_angle", blocks, 4);
+    vkd__launch *launch = vkd__pair_launch(l, "rkd_angle", items, 4);
     if (!launch) return false;
     vkd__pair_bind(launch, A, VKD__READ);
     vkd__pair_bind(launch, r, VKD__READ);
@@ -69,11 +72,12 @@ static bool lower(vkd__lower *l, const vkd__node *n) {
     else
         vkd__bind_scratch(launch, values, VKD__WRITE); /* declared, not touched */
     vkd__spec(launch, GRADIENT, gradient);
+    vkd__spec(launch, ROWS, rows);
     const double cubed = (double)N * N * N;
     const struct vkd_pairs_params p = {N, 0, vkd__pair_stride(N), (float)(1 / cubed)};
     vkd__push(launch, &p, sizeof p);
     vkd__cost(launch, (gradient ? 40 : 10) * cubed, 20.0 * N * N);
-    if (!vkd__pair_total(l, values, blocks, n->out[0])) return false;
+    if (!vkd__pair_total(l, values, items, n->out[0])) return false;
     return !gradient ||
            vkd__pair_gradient(l, n->in[STUDENT], T, &(vkd__pair_matrix){.tensor = n->in[DOUT]},
                               (float)(2 / cubed), n->out[1]);
