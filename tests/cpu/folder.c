@@ -181,9 +181,9 @@ static void classes_that_differ_are_named(void **state) {
              path_of("test"), path_of("train"));
     refuse(ctx, "channels", "3", VKD_E_DATA, want);
     make_images();
-    for (char c = 'a'; c < 'l'; c++) {
+    for (int i = 0; i < 11; i++) {
         char name[] = "train/_/a.png";
-        name[6] = c;
+        name[6] = (char)('a' + i);
         put(name, SIDE, SIDE, 1, 1);
     }
     refuse(ctx, "channels", "3", VKD_E_DATA, "'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h' and 3 more");
