@@ -93,8 +93,25 @@ vkd_tensor vkd__layer_linear(vkd_graph *g, const vkd__model_io *io, vkd_tensor x
             .transpose_b = true, .bias = b, .activation = activation, .f32_result = true});
 }
 
-void vkd__layer_head(vkd_graph *g, vkd__model_io *io, vkd_tensor x, const char *name) {
-    const vkd_tensor pool = vkd__tap_add(g, io, "pool", vkd_mean(g, x, 1u << 1 | 1u << 2, false));
+vkd_tensor vkd__layer_dropout(vkd_graph *g, const vkd__model_io *io, vkd_tensor x, float p,
+                              const char *name) {
+    return io->training && p > 0 ? vkd_dropout(g, x, p, name) : x;
+}
+
+vkd_tensor vkd__layer_drop_path(vkd_graph *g, const vkd__model_io *io, vkd_tensor x, float p,
+                                const char *name) {
+    if (!io->training || p <= 0) return x;
+    vkd_tensor one = io->input; /* a 1 for each sample, (N, 1, 1, 1) */
+    for (uint32_t axis = 1; axis < 4; axis++)
+        one = vkd_slice(g, one, axis, 0, 1);
+    one = vkd_add(g, vkd_scale(g, one, 0.0f), vkd_constant(g, 1.0f));
+    return vkd_mul(g, x, vkd_dropout(g, one, p, name));
+}
+
+void vkd__layer_head(vkd_graph *g, vkd__model_io *io, vkd_tensor x, const char *name,
+                     float dropout) {
+    vkd_tensor pool = vkd__tap_add(g, io, "pool", vkd_mean(g, x, 1u << 1 | 1u << 2, false));
+    pool = vkd__layer_dropout(g, io, pool, dropout, "dropout");
     vkd__tap_add(g, io, "logits", vkd__layer_linear(g, io, pool, name, io->classes, VKD_ACT_NONE));
 }
 

@@ -31,8 +31,19 @@ vkd_tensor vkd__layer_norm(vkd_graph *g, const vkd__model_io *io, vkd_tensor x, 
 /* (N, D) to (N, out). */
 vkd_tensor vkd__layer_linear(vkd_graph *g, const vkd__model_io *io, vkd_tensor x, const char *name,
                              uint32_t out, vkd_activation activation);
-/* The mean over the pixels, tap "pool" (N, C), and the classifier `name`, tap "logits". */
-void vkd__layer_head(vkd_graph *g, vkd__model_io *io, vkd_tensor x, const char *name);
+/* The mean over the pixels, tap "pool" (N, C), and the classifier `name`, tap "logits"; of what it
+ * sees, each value is dropped with probability `dropout` in training. */
+void vkd__layer_head(vkd_graph *g, vkd__model_io *io, vkd_tensor x, const char *name,
+                     float dropout);
+/* In training, each value is dropped with probability p. Names of masks have no group: a control
+ * draws the student's. */
+vkd_tensor vkd__layer_dropout(vkd_graph *g, const vkd__model_io *io, vkd_tensor x, float p,
+                              const char *name);
+/* In training, each sample's x becomes 0 with probability p, and is divided by 1 - p otherwise:
+ * stochastic depth, where x is a block's branch. Huang, Sun, Liu, Sedra, Weinberger,
+ * arXiv:1603.09382, who multiply by 1 - p in evaluation instead. */
+vkd_tensor vkd__layer_drop_path(vkd_graph *g, const vkd__model_io *io, vkd_tensor x, float p,
+                                const char *name);
 /* 2 x 2 maxima, stride 2; a last odd row or column falls away. */
 vkd_tensor vkd__layer_pool(vkd_graph *g, vkd_tensor x);
 

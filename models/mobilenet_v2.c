@@ -149,7 +149,7 @@ static void build(vkd_graph *g, vkd__model_io *io, const void *cfg) {
                             .kernel = 1,
                             .activation = activation_of(c)};
     x = vkd__tap_add(g, io, "head", vkd__layer_conv(g, io, x, &head));
-    vkd__layer_head(g, io, x, "classifier.1");
+    vkd__layer_head(g, io, x, "classifier.1", 0);
 }
 
 static vkd_result check(vkd_ctx *ctx, const char *what, const void *cfg, const vkd_shape *sample) {

@@ -27,6 +27,7 @@ typedef struct config {
     uint32_t depth; /* index into ladder */
     uint32_t width;
     bool batchnorm;
+    float dropout;
 } config;
 
 static const vkd__field fields[] = {
@@ -49,6 +50,13 @@ static const vkd__field fields[] = {
      .offset = offsetof(config, batchnorm),
      .preset = "true",
      .help = "batch normalisation behind each convolution"},
+    {.name = "dropout",
+     .type = VKD__FIELD_F32,
+     .offset = offsetof(config, dropout),
+     .low = 0,
+     .high = 0.95,
+     .preset = "0",
+     .help = "probability that a value in front of the classifier is dropped in training"},
 };
 
 typedef struct rung {
@@ -103,6 +111,7 @@ static void build(vkd_graph *g, vkd__model_io *io, const void *cfg) {
     if (r->hidden)
         x = vkd__tap_add(g, io, "fc1",
                          vkd__layer_linear(g, io, x, "fc1", r->hidden * c->width, VKD_ACT_RELU));
+    x = vkd__layer_dropout(g, io, x, c->dropout, "dropout");
     vkd__tap_add(g, io, "logits", vkd__layer_linear(g, io, x, "fc", io->classes, VKD_ACT_NONE));
 }
 

@@ -9,7 +9,9 @@
  * Where a block changes the shape, its shortcut is a 1 x 1 convolution with batchnorm (option B),
  * or every second pixel with channels of zeros behind its own (option A, no parameters).
  * Names are torchvision's: "conv1", "bn1", "layer1.0.conv1", "layer2.0.downsample.0", "fc".
- * Taps: "stem", "stage<i>.block<j>" and "stage<i>.out" after their ReLU, "pool", "logits".
+ * With survival p below 1, block l of L has its branch bn2(...) with probability 1 - l/L (1 - p),
+ * each sample for itself (Huang et al., arXiv:1603.09382). Taps: "stem", "stage<i>.block<j>" and
+ * "stage<i>.out" after their ReLU, "pool", "logits".
  *
  * He, Zhang, Ren, Sun, arXiv:1512.03385, section 4.2. */
 #include <stdio.h>
@@ -23,6 +25,7 @@ typedef struct config {
     float width;
     uint32_t stem;
     uint32_t shortcut;
+    float dropout, survival;
 } config;
 
 static const vkd__field fields[] = {
@@ -54,6 +57,21 @@ static const vkd__field fields[] = {
      .preset = "B",
      .words = "A|B",
      .help = "where a block changes the shape: zeros for the new channels, or a 1x1 convolution"},
+    {.name = "dropout",
+     .type = VKD__FIELD_F32,
+     .offset = offsetof(config, dropout),
+     .low = 0,
+     .high = 0.95,
+     .preset = "0",
+     .help = "probability that a value in front of the classifier is dropped in training"},
+    {.name = "survival",
+     .type = VKD__FIELD_F32,
+     .offset = offsetof(config, survival),
+     .low = 0.05,
+     .high = 1,
+     .preset = "1",
+     .help = "stochastic depth: probability that the last block's branch is there for a sample in "
+             "training; it falls to this in equal parts from block to block"},
 };
 
 static uint32_t base_of(const config *c) {
@@ -72,8 +90,9 @@ static vkd_tensor pad_channels(vkd_graph *g, vkd_tensor x, uint32_t stride) {
     return vkd_concat(g, (const vkd_tensor[]){x, zeros}, 2, 3);
 }
 
+/* `drop`: probability that the branch is left out. */
 static vkd_tensor block(vkd_graph *g, const vkd__model_io *io, const config *c, const char *at,
-                        vkd_tensor x, uint32_t out, uint32_t stride) {
+                        vkd_tensor x, uint32_t out, uint32_t stride, float drop) {
     vkd_tensor shortcut = x;
     const vkd_tensor h = vkd__layer_conv(g, io, x,
                                          &(vkd__conv){.at = at,
@@ -93,14 +112,21 @@ static vkd_tensor block(vkd_graph *g, const vkd__model_io *io, const config *c, 
                                                                             .kernel = 1,
                                                                             .stride = stride});
     }
-    return vkd__layer_conv(g, io, h,
-                           &(vkd__conv){.at = at,
-                                        .name = "conv2",
-                                        .norm = "bn2",
-                                        .out = out,
-                                        .kernel = 3,
-                                        .activation = VKD_ACT_RELU,
-                                        .residual = shortcut});
+    vkd__conv last = {.at = at,
+                      .name = "conv2",
+                      .norm = "bn2",
+                      .out = out,
+                      .kernel = 3,
+                      .activation = VKD_ACT_RELU,
+                      .residual = shortcut};
+    if (!io->training || drop <= 0) return vkd__layer_conv(g, io, h, &last);
+    char name[64];
+    snprintf(name, sizeof name, "%s.survival", at);
+    last.activation = VKD_ACT_NONE;
+    last.residual = (vkd_tensor){0};
+    const vkd_tensor branch =
+        vkd__layer_drop_path(g, io, vkd__layer_conv(g, io, h, &last), drop, name);
+    return vkd_relu(g, vkd_add(g, branch, shortcut));
 }
 
 static void build(vkd_graph *g, vkd__model_io *io, const void *cfg) {
@@ -117,10 +143,12 @@ static void build(vkd_graph *g, vkd__model_io *io, const void *cfg) {
         for (uint32_t b = 0; b < blocks; b++) {
             char at[32];
             snprintf(at, sizeof at, "layer%u.%u", (unsigned)stage, (unsigned)b);
-            x = block(g, io, c, at, x, base_of(c) << (stage - 1), stage > 1 && !b ? 2 : 1);
+            const uint32_t number = (stage - 1) * blocks + b + 1;
+            x = block(g, io, c, at, x, base_of(c) << (stage - 1), stage > 1 && !b ? 2 : 1,
+                      (float)number / (float)(3 * blocks) * (1 - c->survival));
             x = vkd__tap_block(g, io, stage, b + 1, b + 1 == blocks, x);
         }
-    vkd__layer_head(g, io, x, "fc");
+    vkd__layer_head(g, io, x, "fc", c->dropout);
 }
 
 static vkd_result check(vkd_ctx *ctx, const char *what, const void *cfg, const vkd_shape *sample) {

@@ -87,7 +87,7 @@ static void build(vkd_graph *g, vkd__model_io *io, const void *cfg) {
         x = vkd__tap_add(g, io, name, block(g, io, c, i, x));
         if (i < pools) x = vkd__layer_pool(g, x);
     }
-    vkd__layer_head(g, io, x, "classifier");
+    vkd__layer_head(g, io, x, "classifier", 0);
 }
 
 static vkd_result check(vkd_ctx *ctx, const char *what, const void *cfg, const vkd_shape *sample) {

@@ -75,11 +75,8 @@ static vkd_tensor block(vkd_graph *g, vkd__model_io *io, const config *c, uint32
                                                 .kernel = 3,
                                                 .stride = stride,
                                                 .activation = VKD_ACT_RELU});
-    if (io->training && c->dropout > 0) {
-        /* Without the group in its name: a control draws the student's masks. */
-        snprintf(name, sizeof name, "dropout%u.%u", (unsigned)stage, (unsigned)index);
-        h = vkd_dropout(g, h, c->dropout, name);
-    }
+    snprintf(name, sizeof name, "dropout%u.%u", (unsigned)stage, (unsigned)index);
+    h = vkd__layer_dropout(g, io, h, c->dropout, name);
     const vkd_tensor shortcut =
         vkd_tensor_shape(g, x).dim[3] == out
             ? x
@@ -105,7 +102,7 @@ static void build(vkd_graph *g, vkd__model_io *io, const void *cfg) {
             x = vkd__tap_block(g, io, stage, b + 1, b + 1 == blocks, x);
         }
     x = vkd__layer_norm(g, io, x, NULL, "bn1", VKD_ACT_RELU);
-    vkd__layer_head(g, io, vkd__tap_add(g, io, "stage3.act", x), "fc");
+    vkd__layer_head(g, io, vkd__tap_add(g, io, "stage3.act", x), "fc", 0);
 }
 
 static vkd_result check(vkd_ctx *ctx, const char *what, const void *cfg, const vkd_shape *sample) {
