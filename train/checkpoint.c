@@ -57,7 +57,7 @@ static double double_of(uint64_t bits) {
     return value;
 }
 
-enum { MOST_NUMBERS = 7 + 3 * VKD__MAX_TERMS + (2 + 4 * VKD__MAX_TERMS) * VKD__MAX_PHASES };
+enum { MOST_NUMBERS = 7 + 3 * VKD__MAX_TERMS + (3 + 4 * VKD__MAX_TERMS) * VKD__MAX_PHASES };
 
 /* Where the run stands as a list of numbers; the two functions below must agree on it. */
 static size_t to_numbers(const vkd__session *s, uint64_t *v) {
@@ -74,6 +74,7 @@ static size_t to_numbers(const vkd__session *s, uint64_t *v) {
     for (uint32_t i = 0; i < s->phase_count; i++) {
         v[n++] = bits_of(s->phases[i].seconds);
         v[n++] = s->phases[i].skipped;
+        v[n++] = s->phases[i].turned;
         for (uint32_t k = 0; k < s->phases[i].term_count; k++) {
             const vkd__watch *w = &s->phases[i].watches[k];
             v[n++] = bits_of(w->value);
@@ -104,6 +105,7 @@ static void from_numbers(vkd__session *s, const uint64_t *v) {
     for (uint32_t i = 0; i < s->phase_count; i++) {
         s->phases[i].seconds = double_of(v[n++]);
         s->phases[i].skipped = v[n++];
+        s->phases[i].turned = v[n++] != 0;
         for (uint32_t k = 0; k < s->phases[i].term_count; k++) {
             vkd__watch *w = &s->phases[i].watches[k];
             w->value = double_of(v[n++]);

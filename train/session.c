@@ -286,17 +286,21 @@ void vkd__session_destroy(vkd__session *s) {
 
 /* ---- Training ---- */
 
-/* The file of the run's folder, and the pool's. */
+/* The file of the run's folder, and the pool's: but for what a viewer has had a hand in, which
+ * does not follow from the recipe. */
 static vkd_result save_model(vkd__session *s, const vkd__phase *p) {
     const char *path = vkd__session_path(s, p->group, ".safetensors");
-    if (!path) return VKD_E_MEMORY;
-    vkd_result r = vkd__model_save(s, p, path, NAN);
+    bool turned = false;
     double seconds = 0;
-    for (uint32_t i = 0; i < s->phase_count; i++)
+    if (!path) return VKD_E_MEMORY;
+    const vkd_result r = vkd__model_save(s, p, path, NAN);
+    for (uint32_t i = 0; i < s->phase_count; i++) {
+        turned = turned || s->phases[i].turned;
         if (s->phases[i].model && !strcmp(s->phases[i].group, p->group))
             seconds += s->phases[i].seconds;
-    if (!r && p->pool && !vkd__file_exists(p->pool)) r = vkd__model_save(s, p, p->pool, seconds);
-    return r;
+    }
+    if (r || !p->pool || turned || vkd__file_exists(p->pool)) return r;
+    return vkd__model_save(s, p, p->pool, seconds);
 }
 
 /* Takes the model over from the pool. Its row says how long its training took, wherever it was. */

@@ -72,6 +72,7 @@ typedef struct vkd__phase {
     uint32_t samples; /* that it trains on */
     uint64_t steps, epoch_steps;
     double seconds;    /* of training so far */
+    bool turned;       /* a viewer has changed a setting: it is not what the recipe says */
     uint64_t skipped;  /* steps that the guard left out */
     double loss_scale; /* of the last step read; 0 where the loss is not scaled */
     bool shared;       /* trained by the session of the first seed: its values are loaded */

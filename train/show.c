@@ -207,6 +207,7 @@ static vkd_result apply(vkd__show *b, vkd__phase *p, vkd_program *training,
     if (!kept || !input || !(value >= low && value <= high)) return VKD_OK;
     const vkd_result r = vkd__metrics_setting(b->s, p, wanted->name, (double)*kept, value);
     *kept = *input = wanted->value;
+    p->turned = true;
     return r;
 }
 

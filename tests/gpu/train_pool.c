@@ -181,6 +181,53 @@ static void a_run_with_a_pool_is_resumed(void **state) {
     }
 }
 
+/* Turns the temperature of the student's loss once, and stops the run when that has been done. */
+typedef struct hand {
+    const bench *b;
+    vkd_live *live;
+    bool asked;
+} hand;
+
+static void turn(void *user, const vkd_progress *p) {
+    hand *h = user;
+    const vkd_live_setting wanted = {"tau.kd_kl", 9};
+    if (strcmp(p->phase, "student") != 0 || h->asked) return;
+    if (vkd_live_open(h->b->ctx, toy_path(&h->b->data, "turned"), &h->live))
+        fail_msg("%s", vkd_ctx_error(h->b->ctx));
+    assert_int_equal(vkd_live_watch(h->live), VKD_OK);
+    assert_int_equal(vkd_live_ask(h->live, &wanted, 1), VKD_OK);
+    h->asked = true;
+}
+
+static bool stop_when_turned(void *user) {
+    const hand *h = user;
+    const vkd_live_frame *f = NULL;
+    if (!h->asked) return false;
+    assert_int_equal(vkd_live_read(h->live, &f), VKD_OK);
+    return !f->pending;
+}
+
+/* What a viewer has had a hand in does not follow from the recipe. */
+static void a_run_that_was_turned_leaves_nothing(void **state) {
+    const bench *b = *state;
+    hand h = {.b = b};
+    const char *const sets[] = {"seed=12", "log_every=1", "stages.distil.epochs=60", NULL};
+    const uint32_t before = files_in(b->pool);
+    const vkd_run_desc first = {
+        .pool = b->pool, .progress = turn, .stop = stop_when_turned, .user = &h};
+    assert_int_equal(toy_run(b->ctx, b->device, &b->data, sets, &first, "turned", NULL, NULL),
+                     VKD_E_INTERRUPTED);
+    vkd_live_close(h.live);
+    size_t size = 0;
+    char *metrics = toy_read(toy_path(&b->data, "turned/metrics.jsonl"), &size);
+    assert_non_null(strstr(metrics, "\"event\": \"setting\""));
+    test_free(metrics);
+    const vkd_run_desc rest = {.pool = b->pool, .resume = true};
+    assert_int_equal(toy_run(b->ctx, b->device, &b->data, sets, &rest, "turned", NULL, NULL),
+                     VKD_OK);
+    assert_int_equal(files_in(b->pool) - before, 2); /* teacher and control came before */
+}
+
 static void a_damaged_file_of_the_pool_is_refused(void **state) {
     const bench *b = *state;
     char path[1024] = "";
@@ -207,6 +254,7 @@ int main(void) {
         cmocka_unit_test(a_teacher_that_goes_on_is_trained_in_each_run),
         cmocka_unit_test(models_of_several_stages_and_labels_are_shared),
         cmocka_unit_test(a_run_with_a_pool_is_resumed),
+        cmocka_unit_test(a_run_that_was_turned_leaves_nothing),
         cmocka_unit_test(a_damaged_file_of_the_pool_is_refused),
     };
     return cmocka_run_group_tests_name("train_pool", tests, open_bench, close_bench);
