@@ -213,7 +213,9 @@ static vkd_result phase_rows(table *t, const vkd__phase *p) {
         row->seconds = seconds_of(s, p->group);
         row->shared = p->shared;
         r = vkd__retrieve(s, p->model, p->group, &row->recall_at_1);
-        if (!r && teacher && !p->control && !p->shared) r = compare(s, p, row->accuracy, teacher);
+        /* To be better than what labelled its samples is what self-training is for. */
+        if (!r && teacher && !taught->label && !p->control && !p->shared)
+            r = compare(s, p, row->accuracy, teacher);
         const vkd__u32s *omit = &stage->options.omit_classes;
         if (omit->count) {
             const vkd__evaluation *e = &s->recipe->evaluation;

@@ -181,11 +181,20 @@ static bool shareable(const vkd_recipe *r, uint32_t model) {
     return teaches;
 }
 
+/* The stage that has the teachers: itself, or the one whose labels it learns from. */
+static const vkd__recipe_stage *taught_by(const vkd_recipe *r, const vkd__recipe_stage *stage) {
+    if (stage->teacher_count) return stage;
+    if (stage->data.pseudo == VKD__NONE) return NULL;
+    const vkd__recipe_stage *labels = &r->stages[stage->data.pseudo];
+    return labels->teacher == stage->model ? NULL : labels;
+}
+
 const vkd__recipe_stage *vkd__phase_taught(const vkd__session *s, const vkd__phase *p) {
-    const vkd__recipe_stage *stage = p->stage;
-    while (!stage->teacher_count || stage->model != p->stage->model)
-        if (stage-- == s->recipe->stages) return NULL;
-    return stage;
+    const vkd_recipe *r = s->recipe;
+    const vkd__recipe_stage *by = NULL;
+    for (const vkd__recipe_stage *stage = r->stages; stage <= p->stage; stage++)
+        if (stage->model == p->stage->model && taught_by(r, stage)) by = taught_by(r, stage);
+    return by;
 }
 
 static bool is_last(const vkd_recipe *r, const vkd__recipe_stage *stage) {

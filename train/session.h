@@ -140,8 +140,9 @@ const char *vkd__session_path(vkd__session *s, const char *name, const char *suf
 
 /* ---- phases.c ---- */
 vkd_result vkd__phases_create(vkd__session *s);
-/* The stage whose teachers a model's table row is held against: the phase's own, else the model's
- * newest before it that has any; NULL where there is none. */
+/* The stage whose teachers a model's table row is held against: the phase's own, or the one whose
+ * labels it learns from; else that of the model's newest stage before it; NULL where there is none.
+ */
 const vkd__recipe_stage *vkd__phase_taught(const vkd__session *s, const vkd__phase *p);
 /* Labelled samples, and those that a stage labelled, of one step. */
 uint32_t vkd__phase_labelled(const vkd__phase *p);
