@@ -42,6 +42,10 @@ class Hint:
         for s, t in zip(student, teacher):
             if regressor == "none":
                 continue
+            if regressor == "strided":
+                kernel = (t[-1], 3, 3, s[-1]) if s[1] == 2 * t[1] else (s[-1], 4, 4, t[-1])
+                shapes += [kernel, (t[-1],), (t[-1],)]
+                continue
             shapes.append((t[-1],))
             if len(s) == 2:
                 shapes.append((t[1], s[1]))
@@ -55,7 +59,12 @@ class Hint:
         total, rest = 0, list(adapters)
         for s, t in zip(student, teacher):
             out = s
-            if regressor != "none":
+            if regressor == "strided":
+                weight, gamma, beta = nchw(rest.pop(0)), rest.pop(0), rest.pop(0)
+                apply = F.conv2d if s.shape[1] == 2 * t.shape[1] else F.conv_transpose2d
+                out = apply(nchw(s), weight, stride=2, padding=1)
+                out = F.relu(F.batch_norm(out, None, None, gamma, beta, training=True)).permute(0, 2, 3, 1)
+            elif regressor != "none":
                 bias, weight = rest.pop(0), rest.pop(0)
                 if s.dim() == 2:
                     out = F.linear(s, weight, bias)
@@ -167,6 +176,7 @@ def features(*pairs):
 ROWS = features(((3, 5), (3, 8)))
 SHRINK = features(((2, 5, 6, 3), (2, 3, 6, 4)), ((2, 4, 4, 2), (2, 4, 4, 5)))
 GROW = features(((2, 2, 3, 4), (2, 4, 3, 2)))
+TWICE = features(((2, 4, 6, 3), (2, 2, 3, 4)), ((2, 2, 3, 4), (2, 4, 6, 2)))
 MAPS = features(((3, 4, 3, 2), (3, 4, 3, 5)), ((3, 5, 2, 3), (3, 3, 4, 4)))
 BATCH = features(((5, 3), (5, 6)), ((5, 2, 2, 2), (5, 3, 1, 2)))
 RELATED = features(((5, 3), (5, 4)))
@@ -180,6 +190,7 @@ CALLS = [
     ("hint", Hint, SHRINK, {}),
     ("hint", Hint, GROW, {"reduction": "mean"}),
     ("hint", Hint, EQUAL, {"regressor": "none"}),
+    ("hint", Hint, TWICE, {"regressor": "strided"}),
     ("at", Attention, MAPS, {}),
     ("at", Attention, MAPS, {"mode": "paper"}),
     ("similarity", Similarity, BATCH, {}),

@@ -8,7 +8,7 @@
 #include "graph/graph.h"
 #include "losses/loss.h"
 
-#define LOSS_VARIABLES 24
+#define LOSS_VARIABLES 32
 
 /* Something that the loss is differentiated by, or a state that it keeps. */
 typedef struct loss_variable {
