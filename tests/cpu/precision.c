@@ -86,11 +86,11 @@ typedef struct bench {
 } bench;
 
 /* Graphs depend on the sizes of the data set, and steps on its labels. */
-static int32_t labels[3000];
+static int32_t labels[12000];
 static const vkd__dataset data = {.sample = {3, {28, 28, 1}},
                                   .channels = 1,
                                   .classes = 10,
-                                  .train = {.count = 3000, .labels = labels},
+                                  .train = {.count = 12000, .labels = labels},
                                   .test = {.count = 500, .labels = labels}};
 
 static bench open_recipe(const char *path, const char *precision) {
@@ -156,6 +156,7 @@ static uint32_t check_recipe(const char *path, const char *precision, vkd_dtype 
     assert_true(b.session->phase_count > 0);
     for (uint32_t i = 0; i < b.session->phase_count; i++) {
         const vkd__phase *p = &b.session->phases[i];
+        if (p->stage->label) continue; /* trains nothing */
         const contents step = training(&b, p), evaluation = inference(&b, p);
         if (type == VKD_F32)
             expect_pure(&step);
