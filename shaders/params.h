@@ -207,9 +207,9 @@ struct vkd_pairs_params {
 struct vkd_bank_nce_params {
     vkd_u32 N, choices, first, rows;
     vkd_u32 splits, chunk, part;
-    vkd_f32 sharpness;   /* 1 / temperature */
+    vkd_f32 sharpness;    /* 1 / temperature */
     vkd_f32 noise, floor; /* m Pn, and that with the little that is added to it */
-    vkd_f32 share;       /* 1 / N */
+    vkd_f32 share;        /* 1 / N */
 };
 /* constant = mean of `count` sums over `entries` terms, times factor; keep 0: where it is 0. */
 struct vkd_bank_constant_params {

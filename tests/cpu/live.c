@@ -302,12 +302,13 @@ static void noise_is_survived(void **state) {
         vkd_live *l = NULL;
         if (vkd_live_open(ctx, folder, &l)) continue;
         const vkd_live_frame *f = look(l, ctx);
-        volatile float sum = 0;
+        volatile float last = 0; /* every value is read */
         for (uint32_t i = 0; i < f->samples * f->classes && f->student_logits; i++)
-            sum += f->student_logits[i];
+            last = f->student_logits[i];
         for (uint32_t m = 0; m < f->map_count; m++)
             for (uint32_t i = 0; i < f->samples * f->maps[m].height * f->maps[m].width; i++)
-                sum += f->maps[m].values[i];
+                last = f->maps[m].values[i];
+        (void)last;
         vkd_live_close(l);
     }
     free(good);

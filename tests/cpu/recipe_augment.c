@@ -106,9 +106,10 @@ static void augmented_images_make_the_teacher_live(void **state) {
     refuse("    augment: {cutout: 1}\n    teacher_logits: cached",
            "r.yaml:15: stage 'distil' augments its images, and cached logits are those of the "
            "images as they were; leave teacher_logits out, or make it live");
-    refuse("    augment: {cutout: 1}\n    teacher_cache: a.cache",
-           "stage 'distil' augments its images, and 'a.cache' has what 'teacher' said of the images "
-           "as they were; leave the cache out");
+    refuse(
+        "    augment: {cutout: 1}\n    teacher_cache: a.cache",
+        "stage 'distil' augments its images, and 'a.cache' has what 'teacher' said of the images "
+        "as they were; leave the cache out");
     assert_int_equal(logits_of("    augment: {cutout: 0}\n    teacher_cache: a.cache"),
                      VKD__LOGITS_CACHED);
 }

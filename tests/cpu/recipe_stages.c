@@ -205,11 +205,10 @@ static void every_failing_allocation_is_reported_and_leaves_nothing(void **state
         vkd_recipe *r = NULL;
         const vkd_result result =
             parse(ctx,
-                  TRAIN("a", ", ema: 0.5, control: true")
-                      LABEL(", first: 3")
-                          TRAIN("s", ", teachers: [{model: a, weight: 2}, c], data: {pseudo: "
-                                     "pseudo}") "evaluation: {ensembles: [{name: both, models: [a, "
-                                                "s]}]}\n",
+                  TRAIN("a", ", ema: 0.5, control: true") LABEL(", first: 3")
+                      TRAIN("s", ", teachers: [{model: a, weight: 2}, c], data: {pseudo: "
+                                 "pseudo}") "evaluation: {ensembles: [{name: both, models: [a, "
+                                            "s]}]}\n",
                   &r);
         char *text = result ? NULL : vkd_recipe_print(r);
         whole = text != NULL;

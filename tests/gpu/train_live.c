@@ -104,7 +104,7 @@ static void progress(void *user, const vkd_progress *p) {
 /* Ends the run when all was seen, or after a time in which it must have been. */
 static bool stop(void *user) {
     watcher *w = user;
-    if (!w->started) w->started = vkd__seconds();
+    if (w->started == 0) w->started = vkd__seconds();
     return w->done || vkd__seconds() - w->started > 60;
 }
 
