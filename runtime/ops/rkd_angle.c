@@ -50,7 +50,7 @@ static bool lower(vkd__lower *l, const vkd__node *n) {
     if (!vkd__pairs_fit(l, n->in[STUDENT]) || !vkd__pairs_fit(l, n->in[TEACHER])) return false;
     const uint32_t N = vkd_tensor_shape(l->g, n->in[STUDENT]).dim[0];
     /* A GPU has more use for threads than for what a thread reads once. */
-    const uint32_t rows = vkd__direct(l, "rkd_angle") ? 4 : 2;
+    const uint32_t rows = vkd__direct(l, "loss_rkd_angle") ? 4 : 2;
     const uint32_t edge = vkd__pair_stride(N) / 4, items = edge * (edge + 1) / 2 * (4 / rows);
     const bool gradient = n->in_count > DOUT && n->in[DOUT].id;
     const vkd__pair_matrix A = vkd__pair_scratch(l, N), r = vkd__pair_scratch(l, N);
@@ -60,7 +60,7 @@ static bool lower(vkd__lower *l, const vkd__node *n) {
     if (!vkd__pair_squares(l, n->in[STUDENT], A, r) ||
         !vkd__pair_squares(l, n->in[TEACHER], A_t, r_t))
         return false;
-    vkd__launch *launch = vkd__pair_launch(l, "rkd_angle", items, 4);
+    vkd__launch *launch = vkd__pair_launch(l, "loss_rkd_angle", items, 4);
     if (!launch) return false;
     vkd__pair_bind(launch, A, VKD__READ);
     vkd__pair_bind(launch, r, VKD__READ);

@@ -47,7 +47,7 @@ typedef struct matrices {
 static bool lower_stage(vkd__lower *l, const matrices *m, uint32_t N, uint32_t stage,
                         vkd__pair_matrix out) {
     const uint32_t stride = vkd__pair_stride(N);
-    vkd__launch *launch = vkd__row_launch(l, "rkd_distance", N, stride);
+    vkd__launch *launch = vkd__row_launch(l, "loss_rkd_distance", N, stride);
     if (!launch) return false;
     vkd__pair_bind(launch, m->student, VKD__READ);
     vkd__pair_bind(launch, m->teacher, VKD__READ);

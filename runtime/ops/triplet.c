@@ -59,7 +59,7 @@ static void backward(vkd_graph *g, const vkd__node *n, const vkd_tensor *dout, v
 static bool lower_triplets(vkd__lower *l, const vkd__node *n, vkd__pair_matrix d, uint32_t parts,
                            vkd__pair_matrix w, bool gradient) {
     const uint32_t N = vkd_tensor_shape(l->g, n->in[ROWS]).dim[0], stride = vkd__pair_stride(N);
-    vkd__launch *launch = vkd__row_launch(l, "triplet", N, stride);
+    vkd__launch *launch = vkd__row_launch(l, "loss_triplet", N, stride);
     if (!launch) return false;
     vkd__pair_bind(launch, d, VKD__READ);
     vkd__bind(launch, n->in[LABELS], VKD__READ);
@@ -78,7 +78,7 @@ static bool lower_triplets(vkd__lower *l, const vkd__node *n, vkd__pair_matrix d
 static bool lower_total(vkd__lower *l, const vkd__node *n, uint32_t parts, uint32_t factor,
                         bool gradient) {
     const uint32_t N = vkd_tensor_shape(l->g, n->in[ROWS]).dim[0];
-    vkd__launch *launch = vkd__reduce_launch(l, "triplet_total");
+    vkd__launch *launch = vkd__reduce_launch(l, "loss_triplet_total");
     if (!launch) return false;
     vkd__bind_scratch(launch, parts, VKD__READ);
     vkd__bind(launch, gradient ? n->in[DOUT] : (vkd_tensor){0}, VKD__READ);
