@@ -122,6 +122,54 @@ static void same_tensors(const bench *b, const char *one, const char *two) {
     vkd__st_close(f[1]);
 }
 
+/* ---- Hints, and then all of the student ---- */
+
+#define TEACH                                                                                      \
+    "{name: teach, train: teacher, losses: [{loss: ce}], optimiser: {name: sgd, lr: 0.1}, "        \
+    "epochs: 3, batch: 24}, "
+#define HINT(lr)                                                                                   \
+    "{name: hint, train: student, teacher: teacher, losses: [{loss: hint, taps: [fc0]}], "         \
+    "optimiser: {name: adamw, weight_decay: 0.1, lr: " lr "}, epochs: 1, batch: 24}"
+#define DISTIL                                                                                     \
+    ", {name: distil, train: student, teacher: teacher, losses: [{loss: kd_kl, tau: 3}], "         \
+    "optimiser: {name: adamw, lr: 0.01}, epochs: 1, batch: 24}"
+#define TWO_LAYERS "models.student={arch: mlp, hidden: [5, 6], norm: layernorm}"
+
+/* Whether the tensors whose names begin so are the same in two models. */
+static bool same_part(const bench *b, const char *one, const char *two, const char *start) {
+    vkd__st_file *f[2] = {NULL, NULL};
+    const char *const names[] = {one, two};
+    bool same = true;
+    for (int i = 0; i < 2; i++)
+        if (vkd__st_open(b->ctx, toy_path(&b->data, names[i]), &f[i]))
+            fail_msg("%s", vkd_ctx_error(b->ctx));
+    for (size_t i = 0; i < vkd__st_count(f[0]); i++) {
+        const vkd__st_tensor *x = vkd__st_at(f[0], i), *y = vkd__st_find(f[1], x->name);
+        assert_non_null(y);
+        if (!strncmp(x->name, start, strlen(start)))
+            same = same && !memcmp(x->data, y->data, x->bytes);
+    }
+    vkd__st_close(f[0]);
+    vkd__st_close(f[1]);
+    return same;
+}
+
+/* Without a step of any size the model is what it starts as. Decay is for what learns, too. */
+static void a_hint_leaves_the_layers_above_it_as_they_are(void **state) {
+    const bench *b = *state;
+    const char *const still[] = {TWO_LAYERS, "stages=[" TEACH HINT("0") "]", NULL};
+    const char *const moved[] = {TWO_LAYERS, "stages=[" TEACH HINT("0.01") "]", NULL};
+    run(b, still, "still", NULL, NULL);
+    run(b, moved, "moved", NULL, NULL);
+    const char *one = "still/student.safetensors", *two = "moved/student.safetensors";
+    assert_false(same_part(b, one, two, "fc0.weight"));
+    assert_false(same_part(b, one, two, "fc0.bias"));
+    assert_false(same_part(b, one, two, "norm0"));
+    assert_true(same_part(b, one, two, "fc1"));
+    assert_true(same_part(b, one, two, "norm1"));
+    assert_true(same_part(b, one, two, "fc2"));
+}
+
 /* What the student's own layers are is the same model for whoever loads it. */
 static void a_distilled_student_loads_without_its_adapters(void **state) {
     const bench *b = *state;
@@ -159,6 +207,26 @@ static void an_interrupted_run_goes_on_to_the_same_bits(void **state) {
     }
 }
 
+/* 30 steps of the teacher, ten with the hint, ten without: the adapter rests there. */
+static void hint_then_distil_resumes_to_the_same_bits(void **state) {
+    const bench *b = *state;
+    const char *const sets[] = {TWO_LAYERS, "stages=[" TEACH HINT("0.01") DISTIL "]", NULL};
+    run(b, sets, "two", NULL, NULL);
+    static const int stops[] = {31, 37, 40, 41, 46};
+    for (size_t i = 0; i < VKD_COUNT(stops); i++) {
+        int left = stops[i];
+        char out[32];
+        snprintf(out, sizeof out, "two-%d", stops[i]);
+        const vkd_run_desc first = {.stop = stop_at_zero, .user = &left}, rest = {.resume = true};
+        assert_int_equal(toy_run(b->ctx, b->device, &b->data, sets, &first, out, NULL, NULL),
+                         VKD_E_INTERRUPTED);
+        if (toy_run(b->ctx, b->device, &b->data, sets, &rest, out, NULL, NULL))
+            fail_msg("%s", vkd_ctx_error(b->ctx));
+        same(b, "two", out, "student");
+        same_tensors(b, "two", out);
+    }
+}
+
 static void mixed_precision_compares_features_too(void **state) {
     const bench *b = *state;
     const char *const sets[] = {hints[0], "precision=mixed", NULL};
@@ -174,6 +242,8 @@ int main(void) {
         cmocka_unit_test(a_distilled_student_loads_without_its_adapters),
         cmocka_unit_test(the_control_knows_nothing_of_features),
         cmocka_unit_test(an_interrupted_run_goes_on_to_the_same_bits),
+        cmocka_unit_test(a_hint_leaves_the_layers_above_it_as_they_are),
+        cmocka_unit_test(hint_then_distil_resumes_to_the_same_bits),
         cmocka_unit_test(mixed_precision_compares_features_too),
     };
     return cmocka_run_group_tests_name("train_features", tests, open_bench, close_bench);
