@@ -167,6 +167,7 @@ static vkd_result create_commands(vkd_device *d) {
 }
 
 static vkd_result open_device(vkd_device *d, const vkd_device_desc *desc) {
+    d->validated = desc->validate;
     vkd_result r =
         vkd__instance_create(d->ctx, desc->validate, &d->messages, &d->instance, &d->messenger);
     if (!r) r = choose(d, desc->choice);

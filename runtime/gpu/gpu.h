@@ -223,6 +223,7 @@ typedef struct vkd__messages {
 
 struct vkd_device {
     vkd_ctx *ctx;
+    bool validated;  /* the validation layers look on */
     bool statistics; /* pipelines are made so that vkd__pipeline_statistics can be asked */
     bool code;       /* and vkd__pipeline_code, which makes them slower to make */
     VkInstance instance;

@@ -84,16 +84,26 @@ static uint32_t constant(const vkd__launch *launch, uint32_t id) {
     return 1;
 }
 
-static vkd_result create(vkd_device *d, const vkd__launch *launch, vkd__pipeline *p) {
-    const vkd__reflection *reflection = &p->kernel->reflection;
-    VkSpecializationMapEntry entries[VKD__MAX_SPEC];
+/* The constants that are given. The validation layers (seen in 1.4.309) take the entry in the place
+ * of a constant's id for that constant's, so under them each stands there, and what lies between
+ * are ids that no kernel has. */
+static uint32_t map_constants(const vkd_device *d, const vkd__pipeline *p,
+                              VkSpecializationMapEntry *out) {
+    const vkd__reflection *r = &p->kernel->reflection;
     uint32_t count = 0;
-    for (uint32_t i = 0; i < reflection->spec_count; i++) {
+    for (uint32_t i = 0; i < VKD__SPEC_IDS && d->validated; i++)
+        out[count++] = (VkSpecializationMapEntry){.constantID = VKD__SPEC_IDS + i};
+    for (uint32_t i = 0; i < r->spec_count; i++) {
         if (!(p->spec_set >> i & 1)) continue;
-        entries[count++] = (VkSpecializationMapEntry){
-            reflection->spec_id[i], i * (uint32_t)sizeof(uint32_t), sizeof(uint32_t)};
+        out[d->validated ? r->spec_id[i] : count++] = (VkSpecializationMapEntry){
+            r->spec_id[i], i * (uint32_t)sizeof(uint32_t), sizeof(uint32_t)};
     }
-    const VkSpecializationInfo constants = {.mapEntryCount = count,
+    return count;
+}
+
+static vkd_result create(vkd_device *d, const vkd__launch *launch, vkd__pipeline *p) {
+    VkSpecializationMapEntry entries[VKD__SPEC_IDS];
+    const VkSpecializationInfo constants = {.mapEntryCount = map_constants(d, p, entries),
                                             .pMapEntries = entries,
                                             .dataSize = sizeof p->spec,
                                             .pData = p->spec};

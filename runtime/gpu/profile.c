@@ -69,6 +69,7 @@ bool vkd__profile_coopmat(const vkd__probe *p, bool f16, bool bf16, vkd_profile 
     /* Where a device can run subgroups of several sizes, 32 lanes: RDNA 3 then spends no register
      * twice on an operand. */
     c.subgroup = p->subgroup_min <= 32 && p->subgroup_max >= 32 ? 32 : p->subgroup;
+    c.whole = p->subgroup;
     if (!vkd__coop_choose(&c, wide, out->max_invocations, out->max_shared)) return false;
     out->coop = c;
     return true;

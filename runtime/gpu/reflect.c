@@ -68,6 +68,7 @@ static const id_info *find(const module *m, uint32_t id) {
 /* A workgroup size carries its constant's id twice: for local_size_x_id and for the name that the
  * kernel gives it. */
 static vkd_result add_constant(module *m, uint32_t id) {
+    if (id >= VKD__SPEC_IDS) return refuse(m, "the id of a constant is too large");
     for (uint32_t i = 0; i < m->out->spec_count; i++)
         if (m->out->spec_id[i] == id) return VKD_OK;
     if (m->out->spec_count == VKD__MAX_SPEC) return refuse(m, "too many constants");

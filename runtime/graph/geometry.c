@@ -36,6 +36,7 @@ bool vkd__coop_fits(const vkd__coop *c, const vkd__coop_tile *t, uint32_t max_in
     if (!c->m || !t->k || !t->sub_m || !t->sub_n) return false;
     const uint32_t subgroups = (uint32_t)t->sub_m * t->sub_n;
     const uint32_t invocations = subgroups * c->subgroup;
+    if (invocations % c->whole) return false;
     /* Each subgroup makes whole matrices, and each invocation moves whole blocks of 4 x 4 values of
      * both operands, as many as any other; blocks lie four behind each other. */
     if (t->m % (t->sub_m * c->m) || t->n % (t->sub_n * c->n) || t->k % c->k || t->k % 16)

@@ -46,6 +46,8 @@ typedef struct vkd__coop_tile {
 typedef struct vkd__coop {
     uint32_t m, n, k;  /* of the matrices that the device multiplies; 0: none */
     uint32_t subgroup; /* lanes that hold a matrix together */
+    uint32_t whole;    /* workgroups are multiples of this: what the device calls its subgroup size,
+                          whatever size is asked for */
     bool f16, bf16;    /* types of operands */
     vkd__coop_tile tile[VKD__MATMUL_CLASSES];
 } vkd__coop;

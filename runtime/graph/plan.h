@@ -48,6 +48,7 @@ struct vkd_profile {
 
 #define VKD__MAX_BINDINGS 10
 #define VKD__MAX_SPEC 32
+#define VKD__SPEC_IDS 33 /* ids of specialization constants are below */
 #define VKD__PUSH_BYTES 128
 #define VKD__SPEC_GRID 30 /* shaders/lib/grid.glsl */
 

@@ -6,7 +6,8 @@
  *   compile --table     a row for each kernel, of its worst pipeline
  *   compile --all       a row for each pipeline
  *   compile --code K    the machine code of kernel K's first pipeline
- *   --kernel K          only kernel K: any of the above
+ *   --kernel K          only kernel K: any of the above; there must be one
+ *   --contains TEXT     fails also when the machine code of a pipeline has no such text
  *
  * It needs VK_KHR_pipeline_executable_properties with the statistics of Mesa's RADV, which gives
  * them without a card: tests/drivers/radv navi31 build/dev/tests/drivers_compile --table */
@@ -21,7 +22,7 @@ enum { MAX_SHARED = 32768, MIN_WAVES = 4, NAMED_FAULTS = 4 };
 
 typedef struct options {
     bool table, all;
-    const char *kernel, *code;
+    const char *kernel, *code, *contains;
 } options;
 
 typedef struct compiling {
@@ -101,8 +102,20 @@ static bool is_product(const char *kernel) {
     return !strncmp(kernel, "matmul", 6) || !strncmp(kernel, "conv", 4);
 }
 
+/* Whether the code has what --contains asks for. */
+static vkd_result look_into(compiling *c, const vkd__pipeline *p, bool *lacks) {
+    char *text = NULL;
+    *lacks = false;
+    if (!c->o.contains) return VKD_OK;
+    const vkd_result r = vkd__pipeline_code(c->device, p, &text);
+    if (!r) *lacks = !strstr(text, c->o.contains);
+    vkd_free_text(c->ctx, text);
+    return r;
+}
+
 /* What is wrong with it, or NULL. */
-static const char *fault_of(const char *kernel, const figures *f) {
+static const char *fault_of(const char *kernel, const figures *f, bool lacks) {
+    if (lacks) return "has not what --contains asks for in its code";
     if (f->spilled > 0) return "spills registers";
     if (f->scratch > 0) return "needs scratch memory";
     if (f->shared > MAX_SHARED) return "takes more than 32 KiB of shared memory";
@@ -127,6 +140,14 @@ static void worsen(figures *worst, const figures *f, bool first) {
     if (f->waves < worst->waves) worst->waves = f->waves;
 }
 
+/* Whether a kernel must be in some plan: those of the family that this device runs. */
+static bool is_due(const compiling *c, const char *kernel) {
+    const vkd_profile *p = vkd_device_profile(c->device);
+    if (c->o.kernel) return !strcmp(c->o.kernel, kernel);
+    if (strstr(kernel, "coopmat")) return strstr(kernel, "bf16") ? p->coop.bf16 : p->coop.f16;
+    return p->direct || !strstr(kernel, ".direct");
+}
+
 /* Prints what was asked for; *faults counts the pipelines that fail. */
 static vkd_result report_kernel(compiling *c, uint32_t kernel, uint32_t *faults) {
     figures worst = {0};
@@ -137,10 +158,12 @@ static vkd_result report_kernel(compiling *c, uint32_t kernel, uint32_t *faults)
         const vkd__pipeline *p = &c->device->pipelines[i];
         figures f = {0};
         if (p->kernel_index != kernel) continue;
-        const vkd_result r = measure(c, p, &f);
+        bool lacks = false;
+        vkd_result r = measure(c, p, &f);
+        if (!r) r = look_into(c, p, &lacks);
         if (r) return r;
         worsen(&worst, &f, !count++);
-        const char *fault = fault_of(name_of(p), &f);
+        const char *fault = fault_of(name_of(p), &f, lacks);
         write_constants(p, constants, sizeof constants);
         if (c->o.all) print_row(name_of(p), 1, &f, constants);
         if (!fault) continue;
@@ -152,9 +175,7 @@ static vkd_result report_kernel(compiling *c, uint32_t kernel, uint32_t *faults)
         fprintf(stderr, "kernel '%s': %u of %u pipelines at fault\n", vkd__kernels[kernel].name,
                 (unsigned)(*faults - before), count);
     if (c->o.table && count) print_row(vkd__kernels[kernel].name, count, &worst, "");
-    const char *dot = strchr(vkd__kernels[kernel].name, '.');
-    const bool other = dot && !strcmp(dot, ".direct") != vkd_device_profile(c->device)->direct;
-    if (!count && !c->o.kernel && !dot && !other) {
+    if (!count && is_due(c, vkd__kernels[kernel].name)) {
         *faults += 1;
         fprintf(stderr, "kernel '%s' is in no plan that tests/drivers/walk.c makes\n",
                 vkd__kernels[kernel].name);
@@ -180,6 +201,8 @@ static vkd_result compile_all(compiling *c, uint32_t *faults) {
               .profile = *vkd_device_profile(c->device),
               .visit = compile_launch,
               .user = c};
+    if (c->o.kernel && !vkd__kernel_find(c->o.kernel))
+        return vkd__fail(c->ctx, VKD_E_ARGUMENT, "this build has no kernel '%s'", c->o.kernel);
     vkd_result r = walk_all(&w);
     if (!r && c->o.code) return print_code(c);
     if (!r && (c->o.table || c->o.all)) print_head();
@@ -208,6 +231,8 @@ static bool parse(int count, char **words, options *o) {
             o->all = true;
         else if (!strcmp(words[i], "--kernel") && next)
             o->kernel = words[++i];
+        else if (!strcmp(words[i], "--contains") && next)
+            o->contains = words[++i];
         else if (!strcmp(words[i], "--code") && next)
             o->code = o->kernel = words[++i];
         else
@@ -220,12 +245,14 @@ int main(int count, char **words) {
     compiling c = {0};
     uint32_t faults = 0;
     if (!parse(count, words, &c.o)) {
-        fprintf(stderr, "compile [--table] [--all] [--kernel NAME] [--code NAME]\n");
+        fprintf(stderr, "compile [--table] [--all] [--kernel NAME] [--code NAME] "
+                        "[--contains TEXT]\n");
         return 2;
     }
     if (vkd_ctx_create(&(vkd_ctx_desc){.log = show}, &c.ctx)) return EXIT_FAILURE;
     vkd_result r = vkd__device_open_for_statistics(
-        c.ctx, &(vkd_device_desc){.validate = true, .cache_dir = ""}, c.o.code, &c.device);
+        c.ctx, &(vkd_device_desc){.validate = true, .cache_dir = ""}, c.o.code || c.o.contains,
+        &c.device);
     if (!r) r = compile_all(&c, &faults);
     if (r) fprintf(stderr, "compile: %s\n", vkd_ctx_error(c.ctx));
     if (c.device) faults += vkd_device_validation_messages(c.device);

@@ -112,10 +112,12 @@ typedef struct product {
     uint32_t M, N, K;
     bool transpose_a, transpose_b, bias;
     vkd_activation activation;
+    vkd_dtype compute;
 } product;
 
 static vkd_result build_product(vkd_graph *g, const void *what) {
     const product *p = what;
+    g->compute = p->compute;
     vkd_tensor of[3] = {
         vkd_param(g, "net.a", p->transpose_a ? VKD_SHAPE(p->K, p->M) : VKD_SHAPE(p->M, p->K), NULL),
         vkd_param(g, "net.b", p->transpose_b ? VKD_SHAPE(p->N, p->K) : VKD_SHAPE(p->K, p->N),
@@ -135,8 +137,18 @@ static vkd_result build_product(vkd_graph *g, const void *what) {
     return vkd_graph_status(g);
 }
 
+/* Of a mixed graph the least and the most: its epilogue is the other's, and there are as many tiles
+ * again. */
+static vkd_result walk_half(walk *w, product p) {
+    p.compute = VKD_F16;
+    vkd_result r = walk_graph(w, build_product, &p);
+    p.bias = true;
+    p.activation = VKD_ACT_TANH;
+    return r ? r : walk_graph(w, build_product, &p);
+}
+
 static vkd_result walk_epilogues(walk *w, product p) {
-    vkd_result r = VKD_OK;
+    vkd_result r = w->profile.coop.m ? walk_half(w, p) : VKD_OK;
     for (uint32_t bias = 0; bias < 2; bias++)
         for (uint32_t a = VKD_ACT_NONE; !r && a <= VKD_ACT_RELU6; a++) {
             p.bias = bias;

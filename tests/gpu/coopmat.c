@@ -39,6 +39,7 @@ static bool use_shape(size_t shape, vkd_profile *p) {
                           .n = shapes[shape][1],
                           .k = shapes[shape][2],
                           .subgroup = shared.device->probe.subgroup,
+                          .whole = shared.device->probe.subgroup,
                           .f16 = true,
                           .bf16 = true};
     return shared.coop.m && vkd__coop_choose(&p->coop, false, p->max_invocations, p->max_shared);
