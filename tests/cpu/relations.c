@@ -265,14 +265,16 @@ static void draw(uint32_t k, double step, uint32_t counts[BATCH][SAMPLES]) {
         vkd__host_values(h, starts)[c] = begin[c];
     for (int n = 0; n < BATCH; n++) {
         vkd__host_values(h, labels)[n] = n % CLASSES;
-        vkd__host_values(h, samples)[n] = begin[n % CLASSES] + n / CLASSES;
+        const int self = begin[n % CLASSES] + n / CLASSES;
+        vkd__host_values(h, samples)[n] = self;
     }
     vkd__host_values(h, f.g->step)[0] = step;
     vkd__host_run(h);
     memset(counts, 0, BATCH * sizeof counts[0]);
     for (uint32_t n = 0; n < BATCH; n++) {
         const double *row = vkd__host_values(h, y) + (size_t)n * (k + 1);
-        assert_true(row[0] == begin[n % CLASSES] + (int)(n / CLASSES));
+        const int self = begin[n % CLASSES] + (int)(n / CLASSES);
+        assert_true(row[0] == (double)self);
         for (uint32_t j = 1; j <= k; j++) {
             const int s = (int)row[j], own = (int)n % CLASSES;
             assert_true(s >= 0 && s < SAMPLES && (s < begin[own] || s >= begin[own + 1]));
