@@ -11,7 +11,7 @@
 
 typedef struct run_options {
     cli_words sets;
-    const char *device, *out, *tune;
+    const char *device, *out, *pool, *tune;
     uint32_t seeds;
     bool resume, force, json, markdown, print, profile;
 } run_options;
@@ -26,6 +26,8 @@ static const cli_option options[] = {
      "the run's folder; default runs/<name of the recipe>"},
     {"--seeds", CLI_U32, offsetof(run_options, seeds), "N",
      "repeat with N seeds, report mean and standard deviation"},
+    {"--pool", CLI_TEXT, offsetof(run_options, pool), "DIR",
+     "a folder for trained models that several runs have in common"},
     {"--resume", CLI_FLAG, offsetof(run_options, resume), NULL,
      "go on from the folder's checkpoint"},
     {"--force", CLI_FLAG, offsetof(run_options, force), NULL,
@@ -188,6 +190,7 @@ static vkd_result execute(vkd_ctx *ctx, const vkd_recipe *recipe, const run_opti
                                .resume = o->resume,
                                .force = o->force,
                                .seeds = o->seeds,
+                               .pool = o->pool,
                                .progress = on_progress,
                                .stop = on_stop,
                                .profile = o->profile ? on_profile : NULL,
@@ -244,6 +247,10 @@ const cli_command cli_run = {
             "checkpoint.safetensors, one safetensors file for each trained model, and\n"
             "summary.json. Ctrl-C writes a checkpoint; --resume goes on from the last one and\n"
             "ends with the same bits as a run that was never stopped.\n"
+            "\n"
+            "With --pool a model that another run there has trained from the same recipe, seed,\n"
+            "data and device is taken over: recipes that differ in a student have their teacher\n"
+            "trained once.\n"
             "\n"
             "Values are set by path, an item of a list by its name or index:\n"
             "  vkdistill run recipes/hinton.yaml --set stages.distil.losses.kd_kl.tau=8\n"

@@ -53,7 +53,7 @@ static const vkd__field stage_fields[] = {
      .preset = "cached",
      .words = "cached|live",
      .help =
-         "cached: computed once for the whole split; live: in every step, as losses on features "
+         "cached: computed once for every sample; live: in every step, as losses on features "
          "and augmented images need and then the default"},
     {.name = "combine",
      .type = VKD__FIELD_ENUM,
