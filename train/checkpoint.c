@@ -57,7 +57,7 @@ static double double_of(uint64_t bits) {
     return value;
 }
 
-enum { MOST_NUMBERS = 7 + 3 * VKD__MAX_TERMS + (3 + 4 * VKD__MAX_TERMS) * VKD__MAX_PHASES };
+enum { MOST_NUMBERS = 7 + 4 * VKD__MAX_TERMS + (3 + 4 * VKD__MAX_TERMS) * VKD__MAX_PHASES };
 
 /* Where the run stands as a list of numbers; the two functions below must agree on it. */
 static size_t to_numbers(const vkd__session *s, uint64_t *v) {
@@ -87,6 +87,7 @@ static size_t to_numbers(const vkd__session *s, uint64_t *v) {
     const vkd__phase *now = s->phase < s->phase_count ? &s->phases[s->phase] : NULL;
     for (uint32_t i = 0; i < VKD__MAX_TERMS; i++) {
         v[n++] = bits_of(now ? (double)now->terms[i].weight : 0);
+        v[n++] = bits_of(now ? (double)now->terms[i].final_weight : 0);
         v[n++] = bits_of(now ? (double)now->terms[i].tau : 0);
     }
     return n;
@@ -117,6 +118,7 @@ static void from_numbers(vkd__session *s, const uint64_t *v) {
     if (s->phase >= s->phase_count) return;
     for (uint32_t i = 0; i < VKD__MAX_TERMS; i++) {
         s->phases[s->phase].terms[i].weight = (float)double_of(v[n++]);
+        s->phases[s->phase].terms[i].final_weight = (float)double_of(v[n++]);
         s->phases[s->phase].terms[i].tau = (float)double_of(v[n++]);
     }
 }

@@ -67,12 +67,24 @@ static vkd_result write_inputs(void *user, vkd_program *program) {
     return VKD_OK;
 }
 
+/* Those that change from step to step; the others stay as the program has them. */
+static void write_weights(const loop *l) {
+    for (uint32_t i = 0; i < l->p->term_count; i++) {
+        const vkd__term *t = &l->p->terms[i];
+        char name[128];
+        snprintf(name, sizeof name, "weight.%s", t->name);
+        float *input = t->weight != t->final_weight ? vkd_program_input(l->program, name) : NULL;
+        if (input) *input = vkd__term_weight(l->p, i, l->submitted);
+    }
+}
+
 static vkd_result submit(loop *l) {
     float *lr = vkd_program_input(l->program, "lr"), *ema = vkd_program_input(l->program, "ema");
     if (!lr || write_inputs(l, l->program))
         return vkd__fail(l->s->ctx, VKD_E_DEVICE, "no room for the inputs of a step");
     *lr = (float)learning_rate(l, l->submitted);
     if (ema) *ema = (float)vkd__average_decay(l->p, l->submitted);
+    write_weights(l);
     const vkd_result r = vkd_program_submit(l->program, &l->tickets[l->submitted % IN_FLIGHT]);
     if (!r) l->submitted++;
     return r;

@@ -3,6 +3,7 @@
  * scaled so that the sum of all weights stays what it is in the stage, because a control that
  * learned with a tenth of the step would lose for that reason alone. Losses on features do not
  * count there: their weights say what units their features have. */
+#include <math.h>
 #include <string.h>
 
 #include "train/session.h"
@@ -16,8 +17,12 @@ static const vkd__field *option(const vkd__part *part, const char *name, vkd__fi
 }
 
 static vkd__term term_of(const vkd__recipe_loss *l) {
-    vkd__term t = {
-        .name = l->name, .def = l->def, .config = l->part.config, .weight = l->weight, .tau = 1};
+    vkd__term t = {.name = l->name,
+                   .def = l->def,
+                   .config = l->part.config,
+                   .weight = l->weight,
+                   .final_weight = l->final_weight,
+                   .tau = 1};
     t.taps = l->taps;
     t.tap_count = l->tap_count;
     const vkd__field *tau = option(&l->part, "tau", VKD__FIELD_F32);
@@ -37,7 +42,8 @@ static vkd_result plain_ce(vkd__session *s, vkd__term *out) {
     void *config = ce ? vkd__arena_alloc(&s->arena, 1, ce->config_size + 1) : NULL;
     if (!config) return vkd__fail(s->ctx, VKD_E_MEMORY, "no memory for the control's loss");
     vkd__fields_init(ce->fields, ce->field_count, config);
-    *out = (vkd__term){.name = ce->name, .def = ce, .config = config, .weight = 1, .tau = 1};
+    *out = (vkd__term){
+        .name = ce->name, .def = ce, .config = config, .weight = 1, .final_weight = 1, .tau = 1};
     return VKD_OK;
 }
 
@@ -70,8 +76,17 @@ static vkd_result add_pseudo_term(vkd__session *s, vkd__phase *p) {
                                             .def = kl,
                                             .config = config,
                                             .weight = (float)p->stage->data.ratio,
+                                            .final_weight = (float)p->stage->data.ratio,
                                             .tau = 1};
     return VKD_OK;
+}
+
+float vkd__term_weight(const vkd__phase *p, uint32_t term, uint64_t step) {
+    const vkd__term *t = &p->terms[term];
+    const double last = p->steps > 1 ? (double)(p->steps - 1) : 1;
+    const double past = fmin((double)step / last, 1);
+    if (t->final_weight == t->weight) return t->weight; /* to the bit */
+    return (float)((double)t->weight + ((double)t->final_weight - (double)t->weight) * past);
 }
 
 static vkd_result collect_terms(vkd__session *s, vkd__phase *p) {
@@ -93,8 +108,10 @@ static vkd_result collect_terms(vkd__session *s, vkd__phase *p) {
         p->term_count = 1;
         return plain_ce(s, &p->terms[0]);
     }
-    for (uint32_t i = 0; i < p->term_count; i++)
+    for (uint32_t i = 0; i < p->term_count; i++) {
         p->terms[i].weight *= all / kept;
+        p->terms[i].final_weight *= all / kept;
+    }
     return VKD_OK;
 }
 

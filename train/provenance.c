@@ -79,6 +79,7 @@ static void add_control(vkd__text *t, const vkd__session *s, const vkd__phase *p
         if (vkd__loss_needs_teacher(p->stage->losses[i].def)) continue;
         losses[stage.loss_count] = p->stage->losses[i];
         losses[stage.loss_count].weight = p->terms[stage.loss_count].weight;
+        losses[stage.loss_count].final_weight = p->terms[stage.loss_count].final_weight;
         stage.loss_count++;
     }
     stage.options.control = true;

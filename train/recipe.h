@@ -41,7 +41,7 @@ typedef struct vkd__recipe_loss {
     const char *name; /* in metrics and --set: the loss's own unless the recipe gives one */
     const vkd__loss_def *def;
     vkd__part part;
-    float weight;
+    float weight, final_weight; /* at the stage's first step and at its last */
     vkd__tap_names *taps; /* of a loss on features, at most VKD__MAX_PAIRS */
     uint32_t tap_count;
 } vkd__recipe_loss;

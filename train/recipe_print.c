@@ -106,6 +106,7 @@ void vkd__print_stage(vkd__text *t, const vkd_recipe *r, const vkd__recipe_stage
         const vkd__recipe_loss *l = &s->losses[i];
         vkd__text_add(t, "      - loss: %s\n        name: %s\n", l->part.name, l->name);
         print_f32(t, "        ", "weight", l->weight);
+        print_f32(t, "        ", "final_weight", l->final_weight);
         print_part(t, "        ", &l->part);
         if (l->tap_count) vkd__text_add(t, "        taps:\n");
         for (uint32_t k = 0; k < l->tap_count; k++) {

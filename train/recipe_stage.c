@@ -107,7 +107,7 @@ vkd__table vkd__stage_fields(void) {
 /* Each of the next three reads a map whose one word names a definition of a register. */
 
 static vkd_result read_loss(vkd__reader *r, const vkd__tree *map, vkd__recipe_loss *out) {
-    static const char *const keys[] = {"loss", "name", "weight", "taps", NULL};
+    static const char *const keys[] = {"loss", "name", "weight", "final_weight", "taps", NULL};
     const char *name = NULL;
     if (map->kind != VKD__TREE_MAP)
         return vkd__fail(r->ctx, VKD_E_RECIPE, "%s: a loss must be a map, such as {loss: ce}",
@@ -116,6 +116,9 @@ static vkd_result read_loss(vkd__reader *r, const vkd__tree *map, vkd__recipe_lo
     if (!result) result = vkd__read_word(r, map, "a loss", "name", name, &out->name);
     if (!result) result = vkd__read_name(r, map, "loss", out->name);
     if (!result) result = vkd__read_number(r, map, "weight", 0, 1e9, 1, &out->weight);
+    if (!result)
+        result =
+            vkd__read_number(r, map, "final_weight", 0, 1e9, out->weight, &out->final_weight);
     if (result) return result;
     out->def = vkd__loss_find(name);
     if (!out->def) {

@@ -43,7 +43,7 @@ typedef struct vkd__term {
     const void *config;
     const vkd__tap_names *taps; /* of a loss on features */
     uint32_t tap_count;
-    float weight;
+    float weight, final_weight; /* at the phase's first step and at its last; in between a line */
     float tau;      /* start value, for losses with VKD__LOSS_TAU */
     uint32_t k;     /* the teacher's classes that are told apart, for kd_topk; 0 for others */
     bool t_squared; /* the loss multiplies by tau^2 */
@@ -148,6 +148,8 @@ const vkd__recipe_stage *vkd__phase_taught(const vkd__session *s, const vkd__pha
 uint32_t vkd__phase_labelled(const vkd__phase *p);
 uint32_t vkd__phase_pseudo(const vkd__phase *p);
 /* Which samples a stage sees, in which order. */
+/* A term's weight in a step, the phase's first being 0: on a line from weight to final_weight. */
+float vkd__term_weight(const vkd__phase *p, uint32_t term, uint64_t step);
 vkd__order_desc vkd__stage_order(const vkd__session *s, const vkd__recipe_stage *stage);
 
 /* ---- graphs.c ---- */

@@ -84,7 +84,7 @@ static void describe(vkd__show *b) {
         const vkd__term *t = &b->p->terms[i];
         vkd__live_setting *to = &h->settings[h->setting_count++];
         snprintf(to->name, sizeof to->name, "weight.%.50s", t->name);
-        to->value = t->weight;
+        to->value = vkd__term_weight(b->p, i, s->step);
         if (!(t->def->needs & VKD__LOSS_TAU)) continue;
         to = &h->settings[h->setting_count++];
         snprintf(to->name, sizeof to->name, "tau.%.50s", t->name);
@@ -178,35 +178,44 @@ static void publish(vkd__show *b) {
 
 /* ---- Requests ---- */
 
-/* Where the phase keeps a setting, and its range; NULL for a name that it does not have. */
-static float *find_setting(vkd__phase *p, const char *name, double *low, double *high) {
+/* The term that a setting belongs to, what it is now and its range; NULL for a name that the phase
+ * does not have. */
+static vkd__term *find_setting(vkd__phase *p, const char *name, uint64_t step, double *now,
+                               double *low, double *high) {
     for (uint32_t i = 0; i < p->term_count; i++) {
         vkd__term *t = &p->terms[i];
         *low = 0;
         *high = 1e9;
-        if (!strncmp(name, "weight.", 7) && !strcmp(name + 7, t->name)) return &t->weight;
+        *now = (double)vkd__term_weight(p, i, step);
+        if (!strncmp(name, "weight.", 7) && !strcmp(name + 7, t->name)) return t;
         if (strncmp(name, "tau.", 4) != 0 || strcmp(name + 4, t->name) != 0 ||
             !(t->def->needs & VKD__LOSS_TAU))
             continue;
+        *now = (double)t->tau;
         for (size_t f = 0; f < t->def->field_count; f++)
             if (!strcmp(t->def->fields[f].name, "tau")) {
                 *low = t->def->fields[f].low;
                 *high = t->def->fields[f].high;
             }
-        return &t->tau;
+        return t;
     }
     return NULL;
 }
 
+/* A weight that somebody sets stays there: it follows no line any more. */
 static vkd_result apply(vkd__show *b, vkd__phase *p, vkd_program *training,
                         const vkd__live_setting *wanted) {
-    double low, high;
-    float *kept = find_setting(p, wanted->name, &low, &high);
+    double now, low, high;
+    vkd__term *t = find_setting(p, wanted->name, b->s->step, &now, &low, &high);
     float *input = vkd_program_input(training, wanted->name);
     const double value = (double)wanted->value;
-    if (!kept || !input || !(value >= low && value <= high)) return VKD_OK;
-    const vkd_result r = vkd__metrics_setting(b->s, p, wanted->name, (double)*kept, value);
-    *kept = *input = wanted->value;
+    if (!t || !input || !(value >= low && value <= high)) return VKD_OK;
+    const vkd_result r = vkd__metrics_setting(b->s, p, wanted->name, now, value);
+    if (*wanted->name == 't')
+        t->tau = wanted->value;
+    else
+        t->weight = t->final_weight = wanted->value;
+    *input = wanted->value;
     p->turned = true;
     return r;
 }

@@ -33,7 +33,7 @@ static const char *const chain[] = {
     "{name: more, train: teacher, losses: [{loss: ce}], "
     "optimiser: {name: adamw, lr: 0.001}, epochs: 1, batch: 24}, "
     "{name: distil, train: student, teacher: teacher, control: true, "
-    "losses: [{loss: kd_kl, weight: 0.9, tau: 3}, {loss: ce, weight: 0.1}], "
+    "losses: [{loss: kd_kl, weight: 0.9, tau: 3, final_weight: 0.3}, {loss: ce, weight: 0.1}], "
     "optimiser: {name: adamw, lr: 0.01, clip: 1}, schedule: {name: cosine, warmup: 3}, "
     "epochs: 2, batch: 24}]",
     NULL};

@@ -94,6 +94,37 @@ static void cached_and_live_teachers_give_the_same_losses(void **state) {
     }
 }
 
+/* Rows of the table that no stage draws from are not computed. */
+static void the_cache_holds_the_samples_that_a_stage_draws_from(void **state) {
+    const bench *b = *state;
+    const char *const live[] = {"stages.distil.teacher_logits=live", "stages.distil.first=100",
+                                "stages.distil.samples=72", NULL};
+    const char *const cached[] = {"stages.distil.first=100", "stages.distil.samples=72", NULL};
+    run(b, live, "part_live", NULL, NULL);
+    run(b, cached, "part_cached", NULL, NULL);
+    const double a = metric(b, "part_cached", "student", "kd_kl", 0);
+    const double c = metric(b, "part_live", "student", "kd_kl", 0);
+    assert_true(a > 0);
+    if (!(fabs(a - c) <= 1e-3 * a)) fail_msg("cached %g, live %g", a, c);
+}
+
+/* Steps 0 to 4 of 5 weigh 4, 3.5, 3, 2.5, 2. */
+static void a_weight_goes_from_its_first_to_its_last(void **state) {
+    const bench *b = *state;
+    const char *const sets[] = {
+        "log_every=1", "stages.distil.epochs=0", "stages.distil.steps=5",
+        "stages.distil.losses=[{loss: kd_kl, weight: 0}, {loss: ce, weight: 4, final_weight: 2}]",
+        NULL};
+    run(b, sets, "line", NULL, NULL);
+    for (int i = 0; i < 5; i++) {
+        const double weight =
+            metric(b, "line", "student", "loss", i) / metric(b, "line", "student", "ce", i);
+        const double expected = 4 - 0.5 * i;
+        if (!(fabs(weight - expected) < 1e-5)) fail_msg("step %d weighs %g", i, weight);
+    }
+    assert_true(same_model(b, "line/student.safetensors", "line/student_control.safetensors"));
+}
+
 static void every_metric_is_there(void **state) {
     const bench *b = *state;
     static const char *const keys[] = {
@@ -314,6 +345,8 @@ int main(void) {
         cmocka_unit_test(a_control_starts_from_the_students_weights),
         cmocka_unit_test(a_control_sees_what_its_student_sees),
         cmocka_unit_test(cached_and_live_teachers_give_the_same_losses),
+        cmocka_unit_test(the_cache_holds_the_samples_that_a_stage_draws_from),
+        cmocka_unit_test(a_weight_goes_from_its_first_to_its_last),
         cmocka_unit_test(every_metric_is_there),
         cmocka_unit_test(the_distilled_student_is_nearer_to_its_teacher),
         cmocka_unit_test(a_shift_found_on_the_training_split_brings_an_omitted_class_back),
