@@ -14,9 +14,8 @@ static void table_name(const vkd__session *s, const vkd__phase *p, uint32_t teac
              s->recipe->models[p->stage->teachers[teacher].model].name, tensor);
 }
 
-/* The tap that a loss compares, without the name of its teacher; NULL when it is another's. */
-static const char *tap_of(const vkd__session *s, const vkd__phase *p, uint32_t teacher,
-                          const char *name) {
+const char *vkd__tap_of_teacher(const vkd__session *s, const vkd__phase *p, uint32_t teacher,
+                                const char *name) {
     const char *colon = strchr(name, ':');
     const char *model = s->recipe->models[p->stage->teachers[teacher].model].name;
     if (!colon) return teacher ? NULL : name;
@@ -30,7 +29,7 @@ static vkd_result check_taps(vkd__session *s, const vkd__phase *p, uint32_t teac
                              const vkd__teacher_cache *c) {
     for (uint32_t i = 0; i < p->term_count; i++)
         for (uint32_t k = 0; k < p->terms[i].tap_count; k++) {
-            const char *tap = tap_of(s, p, teacher, p->terms[i].taps[k].teacher);
+            const char *tap = vkd__tap_of_teacher(s, p, teacher, p->terms[i].taps[k].teacher);
             if (!tap || vkd__teacher_cache_tap(c, tap) || (!strcmp(tap, "logits") && !c->info.k))
                 continue;
             return vkd__fail(s->ctx, VKD_E_DATA,
@@ -119,7 +118,7 @@ static void add_taps(vkd_graph *g, const vkd__session *s, const vkd__phase *p, u
     const vkd__teacher_cache *c = &p->caches[teacher];
     for (uint32_t i = 0; i < p->term_count; i++)
         for (uint32_t k = 0; k < p->terms[i].tap_count; k++) {
-            const char *tap = tap_of(s, p, teacher, p->terms[i].taps[k].teacher);
+            const char *tap = vkd__tap_of_teacher(s, p, teacher, p->terms[i].taps[k].teacher);
             if (!tap || vkd__tap_find(io, tap).id) continue;
             const vkd__st_tensor *t = vkd__teacher_cache_tap(c, tap);
             if (!t) continue;

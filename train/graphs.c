@@ -63,7 +63,13 @@ static vkd_tensor teacher_logits(vkd_graph *g, const vkd__session *s, const vkd_
     vkd__cache_name(m, name, sizeof name);
     const vkd_tensor table =
         vkd_state(g, name, VKD_F32, VKD_SHAPE(s->data->train.count, s->data->classes));
-    return vkd_gather(g, table, indices);
+    const vkd_tensor logits = vkd_gather(g, table, indices);
+    /* Only shapes are taken of this pass: nothing that the step computes depends on it. */
+    if (vkd__kept_taps_any(s, p, k)) {
+        forward(g, s, m, m->name, x, false, io);
+        vkd__kept_taps(g, s, p, k, indices, logits, io);
+    }
+    return logits;
 }
 
 static vkd_tensor plus(vkd_graph *g, vkd_tensor sum, vkd_tensor part) {
@@ -297,7 +303,8 @@ vkd_result vkd__graph_infer(const vkd__session *s, const vkd__recipe_model *m, c
 }
 
 vkd_result vkd__graph_tap(const vkd__session *s, const vkd__recipe_model *m, const char *group,
-                          const char *tap, uint32_t batch, uint32_t *width, vkd_graph **out) {
+                          const char *tap, const char *split, uint32_t count, uint32_t batch,
+                          uint32_t *width, vkd_graph **out) {
     *out = NULL;
     vkd_graph *g = NULL;
     char name[128];
@@ -306,7 +313,7 @@ vkd_result vkd__graph_tap(const vkd__session *s, const vkd__recipe_model *m, con
         vkd_graph_create(s->ctx, s->store, &(vkd_graph_desc){.name = name, .seed = s->seed}, &g);
     if (r) return r;
     const vkd_tensor indices = vkd_input(g, "indices", VKD_I32, VKD_SHAPE(batch));
-    const vkd_tensor x = images(g, s, "data.test", s->data->test.count, indices);
+    const vkd_tensor x = images(g, s, split, count, indices);
     vkd__model_io io;
     vkd_tensor features = {0};
     forward(g, s, m, group, x, false, &io);

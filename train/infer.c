@@ -33,6 +33,17 @@ vkd_result vkd__infer_create(vkd__session *s, const vkd__recipe_model *m, const 
     return r ? r : make_program(s, graph, out);
 }
 
+vkd_result vkd__infer_create_tap(vkd__session *s, const vkd__recipe_model *m, const char *group,
+                                 const char *tap, bool train_split, uint32_t batch,
+                                 vkd__infer *out) {
+    const uint32_t count = train_split ? s->data->train.count : s->data->test.count;
+    *out = (vkd__infer){.ctx = s->ctx, .output = "features", .count = count, .batch = batch};
+    vkd_graph *graph = NULL;
+    const vkd_result r = vkd__graph_tap(s, m, group, tap, train_split ? "data.train" : "data.test",
+                                        count, batch, &out->width, &graph);
+    return r ? r : make_program(s, graph, out);
+}
+
 void vkd__infer_destroy(vkd__infer *i) {
     vkd_program_destroy(i->program);
     *i = (vkd__infer){0};
@@ -92,15 +103,11 @@ vkd_result vkd__infer_logits(vkd__session *s, const vkd__recipe_model *m, const 
 
 vkd_result vkd__infer_tap(vkd__session *s, const vkd__recipe_model *m, const char *group,
                           const char *tap, float **out, uint32_t *width) {
-    const uint32_t count = s->data->test.count;
-    vkd__infer infer = {
-        .ctx = s->ctx, .output = "features", .count = count, .batch = batch_of(s, count)};
-    vkd_graph *graph = NULL;
+    vkd__infer infer = {0};
     *out = NULL;
-    vkd_result r = vkd__graph_tap(s, m, group, tap, infer.batch, width, &graph);
-    if (r) return r;
-    infer.width = *width;
-    r = make_program(s, graph, &infer);
+    vkd_result r =
+        vkd__infer_create_tap(s, m, group, tap, false, batch_of(s, s->data->test.count), &infer);
+    *width = infer.width;
     if (!r) r = run_all(s, &infer, out);
     vkd__infer_destroy(&infer);
     return r;

@@ -42,7 +42,7 @@ typedef struct vkd__recipe_loss {
     const vkd__loss_def *def;
     vkd__part part;
     float weight, final_weight; /* at the stage's first step and at its last */
-    vkd__tap_names *taps; /* of a loss on features, at most VKD__MAX_PAIRS */
+    vkd__tap_names *taps;       /* of a loss on features, at most VKD__MAX_PAIRS */
     uint32_t tap_count;
 } vkd__recipe_loss;
 

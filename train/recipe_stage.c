@@ -52,9 +52,8 @@ static const vkd__field stage_fields[] = {
      .offset = offsetof(vkd__stage_options, teacher_logits),
      .preset = "cached",
      .words = "cached|live",
-     .help =
-         "cached: computed once for every sample; live: in every step, as losses on features "
-         "and augmented images need and then the default"},
+     .help = "cached: computed once for every sample, features too; live: in every step, as "
+             "augmented images need; the default there and for losses on features"},
     {.name = "combine",
      .type = VKD__FIELD_ENUM,
      .offset = offsetof(vkd__stage_options, combine),
@@ -117,8 +116,7 @@ static vkd_result read_loss(vkd__reader *r, const vkd__tree *map, vkd__recipe_lo
     if (!result) result = vkd__read_name(r, map, "loss", out->name);
     if (!result) result = vkd__read_number(r, map, "weight", 0, 1e9, 1, &out->weight);
     if (!result)
-        result =
-            vkd__read_number(r, map, "final_weight", 0, 1e9, out->weight, &out->final_weight);
+        result = vkd__read_number(r, map, "final_weight", 0, 1e9, out->weight, &out->final_weight);
     if (result) return result;
     out->def = vkd__loss_find(name);
     if (!out->def) {
@@ -214,7 +212,7 @@ static vkd_result read_losses(vkd__reader *r, const vkd__tree *map, vkd__recipe_
     return VKD_OK;
 }
 
-/* Only logits are cached in a run; features are made in every step, unless a file has them. */
+/* Features are made in every step, unless a file has them or the recipe wants tables of them. */
 static vkd_result choose_logits(vkd__reader *r, const vkd__tree *map, vkd__recipe_stage *s) {
     const vkd__tree *asked = vkd__tree_find(map, "teacher_logits");
     uint32_t files = 0;
@@ -230,12 +228,7 @@ static vkd_result choose_logits(vkd__reader *r, const vkd__tree *map, vkd__recip
     for (uint32_t i = 0; i < s->loss_count; i++) {
         const uint32_t needs = s->losses[i].def->needs;
         if (!(needs & VKD__LOSS_TAPS) || (needs & VKD__LOSS_OWN_TAPS)) continue;
-        if (asked && s->options.teacher_logits == VKD__LOGITS_CACHED)
-            return vkd__fail(r->ctx, VKD_E_RECIPE,
-                             "%s: the loss '%s' compares features, which are not cached; leave "
-                             "teacher_logits out, or make it live",
-                             asked->where, s->losses[i].name);
-        s->options.teacher_logits = VKD__LOGITS_LIVE;
+        if (!asked) s->options.teacher_logits = VKD__LOGITS_LIVE;
     }
     return VKD_OK;
 }

@@ -44,7 +44,7 @@ typedef struct vkd__term {
     const vkd__tap_names *taps; /* of a loss on features */
     uint32_t tap_count;
     float weight, final_weight; /* at the phase's first step and at its last; in between a line */
-    float tau;      /* start value, for losses with VKD__LOSS_TAU */
+    float tau;                  /* start value, for losses with VKD__LOSS_TAU */
     uint32_t k;     /* the teacher's classes that are told apart, for kd_topk; 0 for others */
     bool t_squared; /* the loss multiplies by tau^2 */
 } vkd__term;
@@ -167,10 +167,11 @@ vkd_result vkd__graph_declare(const vkd__session *s, const vkd__phase *p);
  * first of these for a group gives its parameters their start values. */
 vkd_result vkd__graph_infer(const vkd__session *s, const vkd__recipe_model *m, const char *group,
                             const char *split, uint32_t count, uint32_t batch, vkd_graph **out);
-/* The same on the test split, with the output "features" (B, width): a tap, all of a sample in one
- * row. Errors: VKD_E_RECIPE: there is no such tap. */
+/* The same with the output "features" (B, width) in place of the logits: a tap, all of a sample in
+ * one row. Errors: VKD_E_RECIPE: there is no such tap. */
 vkd_result vkd__graph_tap(const vkd__session *s, const vkd__recipe_model *m, const char *group,
-                          const char *tap, uint32_t batch, uint32_t *width, vkd_graph **out);
+                          const char *tap, const char *split, uint32_t count, uint32_t batch,
+                          uint32_t *width, vkd_graph **out);
 /* The same on the first `batch` samples of the test split, with maps: output "map.<tap>" (B, H, W)
  * is the mean over channels of the tap's squares, for the taps that are images. shapes[i] is its
  * shape, without axes where there is none. */
@@ -213,6 +214,20 @@ vkd_tensor vkd__cached_teacher(vkd_graph *g, const vkd__session *s, const vkd__p
 /* Its tables into the store, once the graph has named them. Errors: VKD_E_DATA: the file was made
  * for another teacher, other data or another augmentation; VKD_E_MEMORY. */
 vkd_result vkd__cached_teacher_fill(vkd__session *s, const vkd__phase *p, uint32_t teacher);
+/* The tap of this teacher that a loss's name for it means; NULL when it is another teacher's. */
+const char *vkd__tap_of_teacher(const vkd__session *s, const vkd__phase *p, uint32_t teacher,
+                                const char *name);
+
+/* ---- kept_taps.c ---- */
+/* Whether a loss compares features of this teacher. */
+bool vkd__kept_taps_any(const vkd__session *s, const vkd__phase *p, uint32_t teacher);
+/* Puts rows of tables in the place of the taps that losses compare. `io` is what the teacher has
+ * built for as many samples; `logits` (B, V) are its cached ones. */
+void vkd__kept_taps(vkd_graph *g, const vkd__session *s, const vkd__phase *p, uint32_t teacher,
+                    vkd_tensor indices, vkd_tensor logits, vkd__model_io *io);
+/* The tables into the store, once the graph has named them. */
+vkd_result vkd__kept_taps_fill(vkd__session *s, const vkd__phase *p, uint32_t teacher);
+
 /* ---- label.c ---- */
 /* Runs the phase of a stage that labels, and writes "<folder>/<stage>.labels.safetensors". */
 vkd_result vkd__label_run(vkd__session *s, vkd__phase *p);
@@ -271,6 +286,10 @@ typedef struct vkd__infer {
 } vkd__infer;
 vkd_result vkd__infer_create(vkd__session *s, const vkd__recipe_model *m, const char *group,
                              bool train_split, vkd__infer *out);
+/* The same for the rows of a tap, in steps of `batch` samples. */
+vkd_result vkd__infer_create_tap(vkd__session *s, const vkd__recipe_model *m, const char *group,
+                                 const char *tap, bool train_split, uint32_t batch,
+                                 vkd__infer *out);
 void vkd__infer_destroy(vkd__infer *i);
 /* Rows of `count` samples of the split from the first on, (count, width). */
 vkd_result vkd__infer_run(vkd__infer *i, float *rows);

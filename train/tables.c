@@ -68,10 +68,12 @@ vkd_result vkd__tables_fill(vkd__session *s, const vkd__phase *p) {
     const vkd__recipe_stage *stage = p->stage;
     vkd_result r = vkd__graph_declare(s, p); /* which names them */
     for (uint32_t k = 0; k < p->teacher_count && !r; k++) {
-        if (stage->teachers[k].cache)
+        if (stage->teachers[k].cache) {
             r = vkd__cached_teacher_fill(s, p, k);
-        else if (stage->options.teacher_logits == VKD__LOGITS_CACHED)
+        } else if (stage->options.teacher_logits == VKD__LOGITS_CACHED) {
             r = fill_cache(s, stage->teachers[k].model);
+            if (!r) r = vkd__kept_taps_fill(s, p, k);
+        }
     }
     const vkd__pseudo *labels = NULL;
     if (!r && p->labels) r = vkd__label_get(s, stage->data.pseudo, &labels);

@@ -156,11 +156,13 @@ static void an_embedding_is_part_of_its_model(void **state) {
     assert_true(vkd_store_find(s->store, "net.embedding.bias", &info));
     vkd_graph_destroy(g);
     uint32_t width = 0;
-    assert_int_equal(vkd__graph_tap(s, &recipe->models[0], "net", "fc0", 8, &width, &g), VKD_OK);
+    assert_int_equal(
+        vkd__graph_tap(s, &recipe->models[0], "net", "fc0", "data.test", 8, 8, &width, &g), VKD_OK);
     assert_int_equal(width, 8);
     vkd_graph_destroy(g);
-    assert_int_equal(vkd__graph_tap(s, &recipe->models[0], "net", "embeding", 8, &width, &g),
-                     VKD_E_RECIPE);
+    assert_int_equal(
+        vkd__graph_tap(s, &recipe->models[0], "net", "embeding", "data.test", 8, 8, &width, &g),
+        VKD_E_RECIPE);
     assert_non_null(strstr(vkd_ctx_error(ctx), "did you mean 'embedding'"));
     assert_int_equal(vkd__retrieval_check(s), VKD_OK);
     recipe->evaluation.retrieval.classes.v[1] = 3;

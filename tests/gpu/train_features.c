@@ -185,6 +185,22 @@ static void the_control_knows_nothing_of_features(void **state) {
     same(*state, "plain", "whole", "teacher");
 }
 
+/* The tables are made in the stage's batches, and a part of the split has its own rows. */
+static void kept_features_are_the_live_ones(void **state) {
+    const bench *b = *state;
+    static const char *const ways[] = {"live", "cached"};
+    for (int i = 0; i < 2; i++) {
+        char way[64];
+        snprintf(way, sizeof way, "stages.distil.teacher_logits=%s", ways[i]);
+        const char *const sets[] = {way, "stages.distil.first=50", "stages.distil.samples=130",
+                                    "stages.distil.losses=[{loss: ce}, {loss: hint, weight: 0.3, "
+                                    "taps: [fc0], relu: false}]",
+                                    NULL};
+        run(b, sets, ways[i], NULL, NULL);
+    }
+    same(b, "live", "cached", "student");
+}
+
 static bool stop_at_zero(void *user) {
     return --*(int *)user <= 0;
 }
@@ -241,6 +257,7 @@ int main(void) {
         cmocka_unit_test(adapters_are_in_the_checkpoint_and_in_no_model),
         cmocka_unit_test(a_distilled_student_loads_without_its_adapters),
         cmocka_unit_test(the_control_knows_nothing_of_features),
+        cmocka_unit_test(kept_features_are_the_live_ones),
         cmocka_unit_test(an_interrupted_run_goes_on_to_the_same_bits),
         cmocka_unit_test(a_hint_leaves_the_layers_above_it_as_they_are),
         cmocka_unit_test(hint_then_distil_resumes_to_the_same_bits),
