@@ -67,6 +67,10 @@ void vkd__conv2d_size_tile(vkd__lower *l, vkd__launch *launch, uint32_t M, uint3
  * KC came out as. */
 uint32_t vkd__conv2d_size_direct(vkd__lower *l, vkd__launch *launch, uint32_t M, uint32_t N,
                                  uint32_t Z, uint32_t channels);
+/* Kernels that compute runs of a row's pixels (conv2d_run, conv2d_thin and conv2d_weight_thin): how
+ * many pixels such a run of the result has, and rows and taps with which they are worth it. */
+enum { VKD__CONV2D_RUN_LEAST = 4, VKD__CONV2D_RUN_TAPS = 8 };
+uint32_t vkd__conv2d_run_length(uint32_t row);
 /* Whether 4 does not divide n. */
 static inline bool vkd__conv2d_ragged(uint32_t n) {
     return n % 4 != 0;
@@ -83,7 +87,7 @@ typedef struct vkd__conv2d_case {
     const char *what;
 } vkd__conv2d_case;
 extern const vkd__conv2d_case vkd__conv2d_cases[];
-#define VKD__CONV2D_CASES 20
+#define VKD__CONV2D_CASES 23
 vkd_conv2d_desc vkd__conv2d_case_desc(const vkd__conv2d_case *k);
 vkd_shape vkd__conv2d_case_result(const vkd__conv2d_case *k);
 

@@ -73,37 +73,59 @@ typedef struct gather {
     uint64_t in_offset, in_bytes, out_offset, out_bytes;
 } gather;
 
-/* ---- Runs: taps and pixels one apart ---- */
+/* ---- Runs: taps one apart ---- */
 
-enum { RUN_MOST = 8, RUN_LEAST = 4, RUN_COLS = 8, RUN_TAPS = 8 };
+enum { RUN_MOST = 8, RUN_COLS = 8 };
+/* Of a thin image's row: values of the weight to one channel, and multiply-adds of a lane, which
+ * are unrolled and should stay within the instruction cache. */
+enum { THIN_TERMS = 64, THIN_PRODUCTS = 1792 };
 
 static bool is_run(const gather *q) {
     const struct vkd_conv2d_params *p = &q->push;
-    return q->direct && p->groups == 1 && p->K && q->channels % 4 == 0 && p->N % 4 == 0 &&
-           p->out_pixel == p->N && p->step_x == 1 && p->step_y == 1 &&
-           p->tap_x == (q->transposed ? -1 : 1) && q->taps_w > 1 && q->taps_w <= RUN_TAPS &&
-           p->grid_w >= RUN_LEAST;
+    return q->direct && p->groups == 1 && p->K && p->tap_x == (q->transposed ? -1 : 1) &&
+           q->taps_w > 1 && q->taps_w <= VKD__CONV2D_RUN_TAPS && p->grid_w >= VKD__CONV2D_RUN_LEAST;
 }
 
-/* A length that the row's pixels fill best, of those the longest. */
-static uint32_t run_length(uint32_t pixels) {
+/* Whole quads, read one apart. */
+static bool is_plain_run(const gather *q) {
+    const struct vkd_conv2d_params *p = &q->push;
+    return is_run(q) && q->channels % 4 == 0 && p->N % 4 == 0 && p->step_x == 1 && p->step_y == 1;
+}
+
+static bool is_thin_run(const gather *q) {
+    return is_run(q) && q->channels % 4 != 0 && q->push.step_x <= 2 &&
+           q->taps_w * q->channels <= THIN_TERMS;
+}
+
+/* The length that a row fills best, of those the longest. */
+uint32_t vkd__conv2d_run_length(uint32_t row) {
     uint32_t best = RUN_MOST;
-    for (uint32_t k = RUN_MOST; k >= RUN_LEAST; k--)
-        if (vkd__div_up(pixels, k) * k < vkd__div_up(pixels, best) * best) best = k;
+    for (uint32_t k = RUN_MOST; k >= VKD__CONV2D_RUN_LEAST; k--)
+        if (vkd__div_up(row, k) * k < vkd__div_up(row, best) * best) best = k;
     return best;
 }
 
-/* Fills in how the kernel counts: runs instead of pixels. */
-static void size_run(vkd__lower *l, vkd__launch *launch, const gather *q,
+/* Fills in how the kernels count: runs instead of pixels. */
+static void size_run(vkd__lower *l, vkd__launch *launch, const gather *q, bool thin,
                      struct vkd_conv2d_params *push) {
-    const uint32_t lanes = l->profile->subgroup, run = run_length(push->grid_w);
-    const uint32_t tiles_n = (uint32_t)vkd__div_up(push->N, RUN_COLS);
+    const uint32_t lanes = l->profile->subgroup;
+    uint32_t run = vkd__conv2d_run_length(push->grid_w), most = RUN_COLS;
+    if (thin && q->taps_w * q->channels * run * most > THIN_PRODUCTS) {
+        most = 4;
+        while (run > VKD__CONV2D_RUN_LEAST && q->taps_w * q->channels * run * most > THIN_PRODUCTS)
+            run--;
+    }
+    const uint32_t tiles_n = (uint32_t)vkd__div_up(push->N, most);
     const uint32_t cols = (uint32_t)vkd__align_up(vkd__div_up(push->N, tiles_n), 4);
     push->M = push->M / push->grid_w * (uint32_t)vkd__div_up(push->grid_w, run);
     vkd__spec(launch, 0, lanes);
     vkd__spec(launch, 3, run);
     vkd__spec(launch, 4, cols);
     vkd__spec(launch, 22, push->K / q->channels / q->taps_w);
+    if (thin) {
+        vkd__spec(launch, 15, vkd__conv2d_ragged(push->N));
+        vkd__spec(launch, 23, (uint32_t)push->step_x);
+    }
     const uint64_t tiles = vkd__div_up(push->M, lanes) * vkd__div_up(push->N, cols);
     vkd__grid(l, launch, vkd__div_up(tiles, vkd__div_up(tiles, 64)));
 }
@@ -128,10 +150,12 @@ static void size_gather(vkd__lower *l, vkd__launch *launch, const gather *q) {
 static bool launch_gather(vkd__lower *l, const vkd__node *n, const gather *q) {
     const vkd__conv2d *p = n->params;
     struct vkd_conv2d_params push = q->push;
-    const bool run = is_run(q);
-    vkd__launch *launch = vkd__launch_add(l, run         ? "conv2d_run.direct"
-                                             : q->direct ? "conv2d.direct"
-                                                         : "conv2d");
+    const bool run = is_plain_run(q), thin = is_thin_run(q);
+    const char *const kernel = run         ? "conv2d_run.direct"
+                               : thin      ? "conv2d_thin.direct"
+                               : q->direct ? "conv2d.direct"
+                                           : "conv2d";
+    vkd__launch *launch = vkd__launch_add(l, kernel);
     if (!launch) return false;
     vkd__bind_window(launch, n->in[0], VKD__READ, q->in_offset, q->in_bytes);
     vkd__bind(launch, n->in[1], VKD__READ);
@@ -148,8 +172,8 @@ static bool launch_gather(vkd__lower *l, const vkd__node *n, const gather *q) {
     vkd__spec(launch, 13, residual.id != 0);
     vkd__spec(launch, 20, q->channels);
     vkd__spec(launch, 21, q->taps_w);
-    if (run)
-        size_run(l, launch, q, &push);
+    if (run || thin)
+        size_run(l, launch, q, thin, &push);
     else
         size_gather(l, launch, q);
     vkd__push(launch, &push, sizeof push);
