@@ -256,11 +256,14 @@ const vkd__conv2d_case vkd__conv2d_cases[] = {
     {{3, 5, 9, 4}, 20, {2, 3}, {1, 1}, {0, 2}, {2, 1}, 1, VKD_ACT_NONE, 0, "wider than the image"},
     {{2, 5, 13, 5}, 12, {3, 3}, {1, 1}, {1, 1}, {2, 1}, 1, VKD_ACT_RELU, BOTH, "five channels"},
     {{2, 7, 17, 1}, 6, {3, 3}, {2, 2}, {1, 1}, {1, 1}, 1, VKD_ACT_NONE, BIAS, "grey, stride 2"},
+    {{2, 7, 11, 12}, 12, {3, 3}, {2, 2}, {1, 1}, {1, 1}, 12, VKD_ACT_RELU6, BOTH, "depthwise /2"},
+    {{1, 5, 9, 4}, 4, {2, 5}, {1, 1}, {0, 2}, {2, 1}, 4, VKD_ACT_NONE, BIAS, "depthwise 2x5"},
     /* In bindings of 2 KiB: windows of images, with sums of their pixels shared too, and images
      * too large to begin where a binding may. */
     {{200, 2, 2, 1}, 3, {2, 1}, {1, 1}, {0, 0}, {1, 1}, 1, VKD_ACT_NONE, BOTH, "many images"},
     {{130, 2, 4, 1}, 1, {1, 1}, {1, 1}, {0, 0}, {1, 1}, 1, VKD_ACT_NONE, 0, "many, 1x1"},
     {{150, 1, 5, 1}, 1, {1, 2}, {1, 1}, {0, 0}, {1, 1}, 1, VKD_ACT_NONE, BOTH, "many, thin"},
+    {{200, 1, 2, 4}, 4, {1, 2}, {1, 1}, {0, 0}, {1, 1}, 4, VKD_ACT_NONE, 0, "many, depthwise"},
     {{40, 1, 5, 1}, 3, {1, 2}, {1, 1}, {0, 0}, {1, 1}, 1, VKD_ACT_NONE, 0, "odd sizes"},
 };
 _Static_assert(VKD_COUNT(vkd__conv2d_cases) == VKD__CONV2D_CASES, "conv2d.h says how many");

@@ -71,6 +71,16 @@ uint32_t vkd__conv2d_size_direct(vkd__lower *l, vkd__launch *launch, uint32_t M,
  * many pixels such a run of the result has, and rows and taps with which they are worth it. */
 enum { VKD__CONV2D_RUN_LEAST = 4, VKD__CONV2D_RUN_TAPS = 8 };
 uint32_t vkd__conv2d_run_length(uint32_t row);
+
+/* ---- Depthwise (conv2d_depth.c) ---- */
+/* One filter a channel, few enough taps, channels in whole quads. */
+bool vkd__conv2d_is_depth(const vkd__conv2d *p);
+/* For a launch of conv2d_depth: fills in how it counts, runs of pixels. */
+void vkd__conv2d_size_depth(vkd__lower *l, vkd__launch *launch, const vkd__conv2d *p,
+                            struct vkd_conv2d_params *push, uint32_t taps_w);
+/* Lowers a window of conv2d_weight: images from `first` on. */
+bool vkd__conv2d_weight_depth(vkd__lower *l, const vkd__node *n, uint32_t first, uint32_t images);
+
 /* Whether 4 does not divide n. */
 static inline bool vkd__conv2d_ragged(uint32_t n) {
     return n % 4 != 0;
@@ -87,7 +97,7 @@ typedef struct vkd__conv2d_case {
     const char *what;
 } vkd__conv2d_case;
 extern const vkd__conv2d_case vkd__conv2d_cases[];
-#define VKD__CONV2D_CASES 23
+#define VKD__CONV2D_CASES 26
 vkd_conv2d_desc vkd__conv2d_case_desc(const vkd__conv2d_case *k);
 vkd_shape vkd__conv2d_case_result(const vkd__conv2d_case *k);
 

@@ -151,8 +151,10 @@ static bool launch_gather(vkd__lower *l, const vkd__node *n, const gather *q) {
     const vkd__conv2d *p = n->params;
     struct vkd_conv2d_params push = q->push;
     const bool run = is_plain_run(q), thin = is_thin_run(q);
+    const bool depth = push.K && vkd__conv2d_is_depth(p);
     const char *const kernel = run         ? "conv2d_run.direct"
                                : thin      ? "conv2d_thin.direct"
+                               : depth     ? vkd__variant(l, "conv2d_depth")
                                : q->direct ? "conv2d.direct"
                                            : "conv2d";
     vkd__launch *launch = vkd__launch_add(l, kernel);
@@ -174,6 +176,8 @@ static bool launch_gather(vkd__lower *l, const vkd__node *n, const gather *q) {
     vkd__spec(launch, 21, q->taps_w);
     if (run || thin)
         size_run(l, launch, q, thin, &push);
+    else if (depth)
+        vkd__conv2d_size_depth(l, launch, p, &push, q->taps_w);
     else
         size_gather(l, launch, q);
     vkd__push(launch, &push, sizeof push);

@@ -197,7 +197,9 @@ static bool lower(vkd__lower *l, const vkd__node *n) {
     if (!vkd__conv2d_window(l, p, direct, &window)) return false;
     for (uint32_t at = 0; at < p->images; at += window) {
         const uint32_t images = p->images - at < window ? p->images - at : window;
-        if (!lower_window(l, n, at, images, direct)) return false;
+        const bool ok = vkd__conv2d_is_depth(p) ? vkd__conv2d_weight_depth(l, n, at, images)
+                                                : lower_window(l, n, at, images, direct);
+        if (!ok) return false;
     }
     return true;
 }
