@@ -18,9 +18,9 @@ typedef struct bench_row {
     uint32_t m, n, k;      /* a matmul's; else m rows of n; a step's batch is m; of a convolution m
                               images with k channels, for n; of pooling the same, in windows of n;
                               of a bank k negatives */
-    uint32_t size, stride; /* a convolution's image is size x size, its kernel 3 x 3, padded by 1;
-                              so is a batch's, of m images with k channels, and a resnet step's; a
-                              bank has size rows */
+    uint32_t size, stride; /* a convolution's image is size x size; so is a batch's, of m images
+                              with k channels, and a resnet step's; a bank has size rows */
+    uint32_t kernel;       /* a convolution's is kernel x kernel, padded by half of it */
     double flops, bytes;   /* what must at least be done; traffic counts each tensor
                               once: what a perfect cache would leave. flops 0: compared
                               with a copy instead of with multiply-adds */
@@ -45,6 +45,11 @@ void bench_build_mlp_step(vkd_graph *g, const bench_row *row);
 /* The same with residual networks on images: the teacher's batchnorms are folded, the student's
  * take the batch's statistics. */
 void bench_build_resnet_step(vkd_graph *g, const bench_row *row);
+
+/* A convolution; its gradient for the image; for the weight. (bench_convolutions.c) */
+void bench_build_conv(vkd_graph *g, const bench_row *row);
+void bench_build_conv_image(vkd_graph *g, const bench_row *row);
+void bench_build_conv_weight(vkd_graph *g, const bench_row *row);
 
 /* Pooling and augmentation of images. (bench_images.c) */
 void bench_build_max_pool(vkd_graph *g, const bench_row *row);

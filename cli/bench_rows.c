@@ -89,37 +89,6 @@ static void build_kd(vkd_graph *g, const bench_row *r) {
     bench_keep(g, "y", gradient);
 }
 
-typedef struct convolution {
-    vkd_tensor x, weight, y;
-} convolution;
-
-static convolution convolve(vkd_graph *g, const bench_row *r) {
-    const vkd_init normal = {.kind = VKD_INIT_NORMAL, .value = 1};
-    convolution out = {.x = vkd_param(g, "b.x", VKD_SHAPE(r->m, r->size, r->size, r->k), &normal),
-                       .weight = vkd_param(g, "b.weight", VKD_SHAPE(r->n, 3, 3, r->k), &normal)};
-    const vkd_conv2d_desc d = {.stride = {r->stride, r->stride}, .padding = {1, 1}};
-    out.y = vkd_conv2d(g, out.x, out.weight, &d);
-    return out;
-}
-
-static void build_conv(vkd_graph *g, const bench_row *r) {
-    bench_keep(g, "y", convolve(g, r).y);
-}
-
-static void build_conv_backward(vkd_graph *g, const bench_row *r) {
-    const convolution c = convolve(g, r);
-    const vkd_shape y = vkd_tensor_shape(g, c.y);
-    const uint32_t rows = (uint32_t)(vkd_shape_count(y) / r->n);
-    const vkd_tensor dy = vkd_stop_gradient(g, bench_data(g, "t.dy", rows, r->n));
-    const vkd_tensor of[] = {c.x, c.weight};
-    vkd_tensor gradients[VKD_COUNT(of)];
-    const vkd_tensor loss = vkd_mul(g, c.y, vkd_reshape(g, dy, y));
-    vkd_backward(g, vkd_sum(g, loss, VKD_ALL_AXES, false), of, VKD_COUNT(of), gradients);
-    bench_keep(g, "y", c.y);
-    bench_keep(g, "dx", gradients[0]);
-    bench_keep(g, "dw", gradients[1]);
-}
-
 static void build_batch(vkd_graph *g, const bench_row *r) {
     const vkd_tensor data = vkd_state(g, "data", VKD_U8, VKD_SHAPE(r->m, r->size, r->size, r->k));
     const vkd_tensor indices = vkd_state(g, "indices", VKD_I32, VKD_SHAPE(r->m));
@@ -153,22 +122,35 @@ static void build_adamw(vkd_graph *g, const bench_row *r) {
         .name = text " " #m_ "x" #n_, .work = work_, .build = build_, .m = m_, .n = n_,            \
         .bytes = 4.0 * (tensors) * (m_) * (n_),                                                    \
     }
-#define CONV(build_, work_, text, passes, m_, size_, stride_, in, out)                             \
+#define CONV(build_, work_, text, m_, size_, kernel_, stride_, in, out)                            \
     {                                                                                              \
-        .name = text " " #m_ "x" #size_ "x" #size_ "x" #in " to " #out " /" #stride_,              \
+        .name =                                                                                    \
+            text " " #m_ "x" #size_ "x" #size_ "x" #in " to " #out " by " #kernel_ "/" #stride_,   \
         .work = work_, .build = build_, .m = m_, .n = out, .k = in, .size = size_,                 \
-        .stride = stride_,                                                                         \
-        .flops = 2.0 * passes * (m_) * (size_) * (size_) / (stride_) / (stride_)*9 * (in) * (out), \
-        .bytes =                                                                                   \
-            4.0 * passes *                                                                         \
-            ((double)(m_) * (size_) * (size_) * ((in) + (double)(out) / (stride_) / (stride_)) +   \
-             9.0 * (in) * (out)),                                                                  \
+        .kernel = kernel_, .stride = stride_,                                                      \
+        .flops = 2.0 * (kernel_) * (kernel_) * (in) * (out)*PIXELS(m_, size_, stride_),            \
+        .bytes = 4.0 * ((double)(m_) * (size_) * (size_) * (in) +                                  \
+                        (double)(out)*PIXELS(m_, size_, stride_) +                                 \
+                        (double)(kernel_) * (kernel_) * (in) * (out)),                             \
     }
-/* 3 x 3; forward, and with the gradients of image and weight. */
-#define CONVS(m, size, stride, in, out)                                                            \
-    CONV(build_conv, "conv2d", "conv2d", 1, m, size, stride, in, out),                             \
-        CONV(build_conv_backward, "conv2d_backward", "conv2d forward+backward", 3, m, size,        \
-             stride, in, out)
+#define PIXELS(m, size, stride) ((m) * (((size)-1) / (stride) + 1.0) * (((size)-1) / (stride) + 1))
+/* A convolution, its gradients for image and weight, and beside each the product of equal
+ * arithmetic: what it would be with its image's pixels gathered before. */
+#define CONVS(m, size, kernel, stride, in, out, to)                                                \
+    CONV(bench_build_conv, "conv2d", "conv2d", m, size, kernel, stride, in, out),                  \
+        MATMUL(build_nt, "matmul_nt", AS(NT, m, size, kernel, stride, in, out), (m) * (to) * (to), \
+               out, (kernel) * (kernel) * (in)),                                                   \
+        CONV(bench_build_conv_image, "conv2d_image", "conv2d dx", m, size, kernel, stride, in,     \
+             out),                                                                                 \
+        MATMUL(build_nn, "matmul_nn", AS(NN, m, size, kernel, stride, in, out), (m) * (to) * (to), \
+               in, (kernel) * (kernel) * (out)),                                                   \
+        CONV(bench_build_conv_weight, "conv2d_weight", "conv2d dw", m, size, kernel, stride, in,   \
+             out),                                                                                 \
+        MATMUL(build_tn, "matmul_tn", AS(TN, m, size, kernel, stride, in, out), out,               \
+               (kernel) * (kernel) * (in), (m) * (to) * (to))
+#define AS(layout, m, size, kernel, stride, in, out)                                               \
+    "matmul " #layout ", as conv2d " #m "x" #size "x" #size "x" #in " to " #out " by " #kernel     \
+    "/" #stride
 /* m samples of size x size pixels: one byte in and four out for each channel. */
 #define BATCH(m_, size_, channels)                                                                 \
     {                                                                                              \
@@ -265,13 +247,27 @@ const bench_row bench_rows[] = {
     MATMULS(500, 501, 503),
     MATMULS(127, 1199, 783),
     MATMULS(4095, 63, 575),
-    CONVS(128, 28, 1, 1, 16),
-    CONVS(128, 28, 1, 16, 16),
-    CONVS(128, 28, 2, 16, 32),
-    CONVS(128, 28, 1, 16, 32),
-    CONVS(128, 14, 1, 32, 32),
-    CONVS(128, 7, 1, 64, 64),
-    CONVS(64, 28, 1, 64, 64),
+    CONVS(128, 32, 3, 1, 3, 16, 32),
+    CONVS(128, 32, 3, 1, 16, 16, 32),
+    CONVS(128, 32, 3, 2, 16, 32, 16),
+    CONVS(128, 32, 1, 2, 16, 32, 16),
+    CONVS(128, 16, 3, 1, 32, 32, 16),
+    CONVS(128, 16, 3, 2, 32, 64, 8),
+    CONVS(128, 16, 1, 2, 32, 64, 8),
+    CONVS(128, 8, 3, 1, 64, 64, 8),
+    CONVS(64, 28, 3, 1, 1, 16, 28),
+    CONVS(64, 28, 3, 1, 16, 16, 28),
+    CONVS(64, 14, 3, 1, 32, 32, 14),
+    CONVS(64, 7, 3, 1, 64, 64, 7),
+    /* recipes/vision_kd.yaml's teacher and student */
+    CONVS(128, 14, 3, 1, 18, 18, 14),
+    CONVS(128, 14, 3, 2, 18, 36, 7),
+    CONVS(128, 7, 3, 1, 36, 36, 7),
+    CONVS(128, 4, 3, 1, 72, 72, 4),
+    CONVS(64, 14, 3, 1, 6, 6, 14),
+    CONVS(64, 14, 3, 2, 6, 11, 7),
+    CONVS(64, 7, 3, 1, 11, 11, 7),
+    CONVS(64, 4, 3, 1, 22, 22, 4),
     POOLS(128, 28, 16, 2, 2, 14),
     POOLS(128, 28, 16, 3, 2, 14),
     AVERAGES(128, 7, 64),

@@ -13,7 +13,7 @@
 
 typedef struct answer {
     int code;
-    char out[1 << 15]; /* standard error after standard output */
+    char out[1 << 17]; /* standard error after standard output */
 } answer;
 
 /* "@" in the command stands for a folder of the test's own, "%" for the program. */

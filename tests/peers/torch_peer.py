@@ -145,29 +145,39 @@ def similarity(row):
     return compared(row, lambda x: F.normalize(x.flatten(1) @ x.flatten(1).T))
 
 
-def conv_inputs(row, gradients):
+def convolution(row):
     """In PyTorch's own order of axes; channels last was slower on a CPU when it was tried."""
-    x = torch.randn(row["m"], row["k"], row["size"], row["size"], requires_grad=gradients)
-    weight = torch.randn(row["n"], row["k"], 3, 3, requires_grad=gradients)
-    return x, weight
+    kernel, stride, padding = row["kernel"], row["stride"], row["kernel"] // 2
+    x = torch.randn(row["m"], row["k"], row["size"], row["size"])
+    weight = torch.randn(row["n"], row["k"], kernel, kernel)
+    return x, weight, stride, padding
 
 
 @work
 def conv2d(row):
-    x, weight = conv_inputs(row, False)
-    return lambda: F.conv2d(x, weight, stride=row["stride"], padding=1)
+    x, weight, stride, padding = convolution(row)
+    return lambda: F.conv2d(x, weight, stride=stride, padding=padding)
+
+
+def conv2d_gradient(row, of_image):
+    x, weight, stride, padding = convolution(row)
+    dy = torch.randn_like(F.conv2d(x, weight, stride=stride, padding=padding))
+    pairs, asked = [[stride] * 2, [padding] * 2, [1, 1]], [of_image, not of_image, False]
+
+    def step():
+        torch.ops.aten.convolution_backward(dy, x, weight, None, *pairs, False, [0, 0], 1, asked)
+
+    return step
 
 
 @work
-def conv2d_backward(row):
-    x, weight = conv_inputs(row, True)
-    dy = torch.randn_like(F.conv2d(x, weight, stride=row["stride"], padding=1))
+def conv2d_image(row):
+    return conv2d_gradient(row, True)
 
-    def step():
-        x.grad = weight.grad = None
-        F.conv2d(x, weight, stride=row["stride"], padding=1).backward(dy)
 
-    return step
+@work
+def conv2d_weight(row):
+    return conv2d_gradient(row, False)
 
 
 def image(row, gradients):

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What the rows on convolutions build: m images, size x size pixels, k channels to n; their
+ * gradients for a dy of its own. */
+#include "cli/bench.h"
+#include "ops/conv2d.h"
+
+static vkd_tensor normal(vkd_graph *g, const char *name, vkd_shape shape) {
+    return vkd_param(g, name, shape, &(vkd_init){.kind = VKD_INIT_NORMAL, .value = 1});
+}
+
+static vkd_tensor image(vkd_graph *g, const bench_row *r) {
+    return normal(g, "b.x", VKD_SHAPE(r->m, r->size, r->size, r->k));
+}
+
+static vkd_tensor weight(vkd_graph *g, const bench_row *r) {
+    return normal(g, "b.weight", VKD_SHAPE(r->n, r->kernel, r->kernel, r->k));
+}
+
+static vkd__conv2d params(const bench_row *r) {
+    return (vkd__conv2d){.stride = {r->stride, r->stride},
+                         .padding = {r->kernel / 2, r->kernel / 2},
+                         .dilation = {1, 1},
+                         .groups = 1,
+                         .image = {r->size, r->size, r->k},
+                         .kernel = {r->kernel, r->kernel}};
+}
+
+static vkd_tensor slope(vkd_graph *g, const bench_row *r) {
+    const uint32_t to = (r->size - 1) / r->stride + 1;
+    return normal(g, "b.dy", VKD_SHAPE(r->m, to, to, r->n));
+}
+
+void bench_build_conv(vkd_graph *g, const bench_row *r) {
+    const vkd__conv2d p = params(r);
+    bench_keep(g, "y", vkd__conv2d_of(g, image(g, r), weight(g, r), &p));
+}
+
+void bench_build_conv_image(vkd_graph *g, const bench_row *r) {
+    const vkd__conv2d p = params(r);
+    bench_keep(g, "dx", vkd__conv2d_transpose_of(g, slope(g, r), weight(g, r), &p));
+}
+
+void bench_build_conv_weight(vkd_graph *g, const bench_row *r) {
+    const vkd__conv2d p = params(r);
+    bench_keep(g, "dw", vkd__conv2d_weight_of(g, image(g, r), slope(g, r), &p));
+}
