@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// conv2d.direct.comp's product for images whose channels are no whole quads, as grey and coloured ones are, and
-// the results of layers with odd widths: one group, taps one pixel apart along the width. A row of the image is
-// a run of floats, and so is what all taps of one row need for a run of pixels: a lane fetches it by the quads
-// that hold it, shifts it to its place, and multiplies with the weight's values, of which a lane holds those to
-// one channel. A float at a time, each fetch would bring one value of use.
+// conv2d.direct.comp's product where channels are no whole quads, as those of grey and coloured images and of
+// layers with odd widths: one group, taps one pixel apart along the width. A row of the image is a stretch of
+// floats, and so is what all taps of one row need for a run of pixels: a lane fetches it by the quads that hold
+// it and shifts it to its place. A float at a time, each fetch would bring one value of use. The weight's values
+// are fetched likewise, a stretch of them a lane, and handed round by shuffles.
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_control_flow_attributes : require
@@ -18,7 +18,7 @@
 layout(local_size_x_id = 0) in;
 layout(constant_id = 0) const uint LANES = 8;
 layout(constant_id = 3) const uint RUN = 7;
-layout(constant_id = 4) const uint COLS = 8; // a multiple of four
+layout(constant_id = 4) const uint COLS = 8; // a multiple of four but where RESULT_RAGGED
 layout(constant_id = 10) const uint TRANSPOSED = 0;
 layout(constant_id = 11) const uint ACTIVATION = 0;
 layout(constant_id = 12) const uint HAS_BIAS = 0;
@@ -42,9 +42,12 @@ VKD_IN(4, residual); // as y
 const uint PIXELS = (RUN - 1) * STEP + TAPS_W; // that a run's taps read in a row
 #include "lib/floats.glsl"
 
-const uint COLQ = COLS / 4;
 const uint TERMS = TAPS_W * CHANNELS;
-const uint LINES = (COLS + LANES - 1) / LANES;
+// The TERMS x COLS values of the weight under a row of taps, as stretches that lie side by side: those to one
+// channel, or where TRANSPOSED those of one term.
+const uint STRETCH = TRANSPOSED != 0u ? COLS : TERMS;
+const uint STRETCHES = TRANSPOSED != 0u ? TERMS : COLS;
+const uint LINES = (STRETCHES + LANES - 1) / LANES;
 
 uint weight_last;
 
@@ -63,18 +66,34 @@ void place_run(uint run) {
     left = p.grid_w - gx;
 }
 
-// The weight's values of a tap row: lane i of part l has those to channel l * LANES + i.
-float taps[TERMS * LINES];
+// Lane i of part l has stretch l * LANES + i.
+float taps[STRETCH * LINES];
 void fetch_taps(uint row, uint n0) {
     [[unroll]] for (uint l = 0u; l < LINES; ++l) {
-        const uint n = min(n0 + l * LANES + gl_SubgroupInvocationID, p.N - 1u);
-        const uint at = p.w_first + row * p.w_row + n * (TRANSPOSED != 0u ? 1u : p.w_line);
-        [[unroll]] for (uint t = 0u; t < TERMS; ++t) {
-            const uint s = t / CHANNELS, k = t % CHANNELS;
-            const uint e = at + s * p.w_tap + k * (TRANSPOSED != 0u ? p.w_line : 1u);
-            taps[l * TERMS + t] = LOAD4(weight, min(e >> 2, weight_last))[e & 3u];
+        const uint i = min(l * LANES + gl_SubgroupInvocationID, STRETCHES - 1u);
+        const uint tap = i / CHANNELS, channel = i - tap * CHANNELS;
+        const uint e = p.w_first + row * p.w_row +
+                       (TRANSPOSED != 0u ? tap * p.w_tap + channel * p.w_line + n0 : min(n0 + i, p.N - 1u) * p.w_line);
+        float raw[(STRETCH + 6) / 4 * 4];
+        [[unroll]] for (uint q = 0u; q < (STRETCH + 6) / 4; ++q) {
+            const vec4 v = LOAD4(weight, min((e >> 2) + q, weight_last));
+            [[unroll]] for (uint c = 0u; c < 4u; ++c) {
+                raw[4u * q + c] = v[c];
+            }
+        }
+        const bool one = (e & 1u) != 0u, two = (e & 2u) != 0u;
+        [[unroll]] for (uint t = 0u; t < STRETCH + 2u; ++t) {
+            raw[t] = one ? raw[t + 1u] : raw[t];
+        }
+        [[unroll]] for (uint t = 0u; t < STRETCH; ++t) {
+            taps[l * STRETCH + t] = two ? raw[t + 2u] : raw[t];
         }
     }
+}
+
+float tap_of(uint t, uint c) {
+    const uint i = TRANSPOSED != 0u ? t : c, at = TRANSPOSED != 0u ? c : t;
+    return subgroupShuffle(taps[i / LANES * STRETCH + at], i % LANES);
 }
 
 float sum[RUN * COLS];
@@ -86,11 +105,11 @@ void add_products() {
         }
         // Two terms at a time: chained additions would each wait for the last.
         [[unroll]] for (uint t = 0u; t < TERMS; t += 2u) {
-            const float v = subgroupShuffle(taps[c / LANES * TERMS + t], c % LANES);
+            const float v = tap_of(t, c);
             const uint a = TRANSPOSED != 0u ? (TAPS_W - 1u - t / CHANNELS) * CHANNELS + t % CHANNELS : t;
             if (t + 1u < TERMS) {
                 const uint t1 = t + 1u;
-                const float w = subgroupShuffle(taps[c / LANES * TERMS + t1], c % LANES);
+                const float w = tap_of(t1, c);
                 const uint b = TRANSPOSED != 0u ? (TAPS_W - 1u - t1 / CHANNELS) * CHANNELS + t1 % CHANNELS : t1;
                 [[unroll]] for (uint x = 0u; x < RUN; ++x) {
                     s[x] += v * row_floats[x * STEP * CHANNELS + a] + w * row_floats[x * STEP * CHANNELS + b];
@@ -107,40 +126,34 @@ void add_products() {
     }
 }
 
-void store_quad(vec4 v, uint e, uint n) {
-    if (RESULT_RAGGED == 0u) {
-        if (HAS_RESIDUAL != 0u) v += LOAD4(residual, e >> 2);
-        y[e >> 2] = act(ACTIVATION, v);
-        return;
-    }
-    [[unroll]] for (uint c = 0u; c < 4u; ++c) {
-        if (HAS_RESIDUAL != 0u && n + c < p.N) v[c] += LOAD1(residual, e + c);
-    }
-    v = act(ACTIVATION, v);
-    [[unroll]] for (uint c = 0u; c < 4u; ++c) {
-        if (n + c < p.N) STORE1(y, e + c, v[c]);
-    }
-}
-
-vec4 bias_at(uint n) {
-    if (HAS_BIAS == 0u) return vec4(0.0);
-    if (RESULT_RAGGED == 0u) return LOAD4(bias, min(n >> 2, uint(textureSize(bias)) - 1u));
-    vec4 v;
-    [[unroll]] for (uint c = 0u; c < 4u; ++c) {
-        const uint e = min(n + c, p.N - 1u);
-        v[c] = LOAD1(bias, e);
-    }
-    return v;
-}
-
-void store_run(uint n0) {
-    [[unroll]] for (uint q = 0u; q < COLQ; ++q) {
-        const uint n = n0 + 4u * q;
-        const vec4 shift = bias_at(n);
+void store_quads(uint n0) {
+    [[unroll]] for (uint c = 0u; c < COLS; c += 4u) {
+        const uint n = n0 + c;
+        vec4 shift = vec4(0.0);
+        if (HAS_BIAS != 0u) shift = LOAD4(bias, min(n >> 2, uint(textureSize(bias)) - 1u));
         [[unroll]] for (uint x = 0u; x < RUN; ++x) {
-            const uint at = x * COLS + 4u * q;
-            const vec4 v = vec4(sum[at], sum[at + 1u], sum[at + 2u], sum[at + 3u]);
-            if (n < p.N && x < left) store_quad(v + shift, result + x * p.out_pixel + n, n);
+            const uint e = (result + x * p.out_pixel + n) >> 2, at = x * COLS + c;
+            if (n < p.N && x < left) {
+                vec4 v = vec4(sum[at], sum[at + 1u], sum[at + 2u], sum[at + 3u]) + shift;
+                if (HAS_RESIDUAL != 0u) v += LOAD4(residual, e);
+                y[e] = act(ACTIVATION, v);
+            }
+        }
+    }
+}
+
+void store_floats(uint n0) {
+    [[unroll]] for (uint c = 0u; c < COLS; ++c) {
+        const uint n = n0 + c, last = p.N - 1u;
+        float shift = 0.0;
+        if (HAS_BIAS != 0u) shift = LOAD1(bias, min(n, last));
+        [[unroll]] for (uint x = 0u; x < RUN; ++x) {
+            const uint e = result + x * p.out_pixel + n;
+            if (n < p.N && x < left) {
+                float v = sum[x * COLS + c] + shift;
+                if (HAS_RESIDUAL != 0u) v += LOAD1(residual, e);
+                STORE1(y, e, act(ACTIVATION, vec4(v)).x);
+            }
         }
     }
 }
@@ -159,7 +172,9 @@ void compute_tile(uint runs, uint n0) {
         ++row;
         if (row >= TAPS_H) break;
     }
-    if (run < p.M) store_run(n0);
+    if (run >= p.M) return;
+    if (RESULT_RAGGED == 0u) store_quads(n0);
+    else store_floats(n0);
 }
 
 void main() {

@@ -29,6 +29,7 @@ layout(constant_id = 20) const uint CHANNELS = 16; // of a group of the image
 layout(constant_id = 21) const uint TAPS_W = 3;
 layout(constant_id = 22) const uint GRID_H = 28; // the result's pixels
 layout(constant_id = 23) const uint GRID_W = 28;
+layout(constant_id = 29) const uint STRETCH = 48; // columns whose elements of the image lie side by side; divides N
 
 #include "lib/direct.glsl"
 
@@ -40,40 +41,43 @@ VKD_INOUT(2, dw);  // (splits, groups, M, N)
 // The quads of the (KC, ROWS) block of dy are dealt out to a part's lanes in turn.
 const uint MQ = ROWS / 4;
 const uint M_FETCHES = (KC * MQ + COL_LANES - 1) / COL_LANES;
+// A lane's four columns are of one stretch. Columns behind its last are computed, and never stored.
+const uint STRETCH_QUADS = (STRETCH + 3) / 4;
 // How many vectors hold one value for each of the KC pixels, a lane each.
 const uint K_VECS = (KC + COL_LANES - 1) / COL_LANES;
 
 uint dy_last;
 uint image_last;
 
+// The quad from element e on, out of that which holds e and the next one.
+vec4 shifted(vec4 v, vec4 next, uint e) {
+    const bool one = (e & 1u) != 0u, two = (e & 2u) != 0u;
+    const vec4 even = one ? vec4(v.yzw, next.x) : v;
+    return two ? vec4(even.zw, one ? next.yz : next.xy) : even;
+}
+
 vec4 av[M_FETCHES];
 void fetch_lines(uint k, uint end, uint m, uint col) {
     [[unroll]] for (uint f = 0u; f < M_FETCHES; ++f) {
         const uint ki = (f * COL_LANES + col) / MQ, quad = (f * COL_LANES + col) % MQ;
         const uint e = (k + ki) * p.dy_c + m + 4u * quad;
-        vec4 v;
-        if (RESULT_RAGGED == 0u) {
-            v = LOAD4(dy, min(e >> 2, dy_last));
-        } else {
-            [[unroll]] for (uint c = 0u; c < 4u; ++c) {
-                v[c] = LOAD4(dy, min((e + c) >> 2, dy_last))[(e + c) & 3u];
-            }
-        }
+        vec4 v = LOAD4(dy, min(e >> 2, dy_last));
+        if (RESULT_RAGGED != 0u) v = shifted(v, LOAD4(dy, min((e >> 2) + 1u, dy_last)), e);
         av[f] = keep(v, k + ki < end);
     }
 }
 
-// A lane's columns: the tap's place and the element, from the pixel under tap (0, 0). One for all four
-// where they are channels of one tap.
+// A lane's columns: the element of the first, from the pixel under tap (0, 0), and the place of their taps. One
+// for all four where they are channels of one tap.
 const uint COLUMN_SETS = IMAGE_RAGGED != 0u ? 4u : 1u;
 ivec2 step_of[COLUMN_SETS];
-int offset_of[COLUMN_SETS];
+int offset;
 void place_columns(uint n) {
     [[unroll]] for (uint c = 0u; c < COLUMN_SETS; ++c) {
         const uint tap = (n + c) / CHANNELS, row = tap / TAPS_W;
         step_of[c] = ivec2(row, tap - row * TAPS_W) * ivec2(p.tap_y, p.tap_x);
-        offset_of[c] = (step_of[c].x * int(p.in_w) + step_of[c].y) * int(p.in_c) + int(n + c - tap * CHANNELS);
     }
+    offset = (step_of[0].x * int(p.in_w) + step_of[0].y) * int(p.in_c) + int(n % CHANNELS);
 }
 
 bool inside(ivec2 at) {
@@ -97,26 +101,27 @@ void fetch_pixels(uint k, uint end, uint item, uint base, uint col) {
         const uint v = i / COL_LANES, lane = base + i % COL_LANES;
         const ivec2 at = ivec2(subgroupShuffle(origin[v].x, lane), subgroupShuffle(origin[v].y, lane));
         const int e = subgroupShuffle(first[v], lane);
+        const int quad = (e + offset) >> 2;
+        const vec4 x = LOAD4(image, min(uint(quad), image_last));
         if (IMAGE_RAGGED == 0u) {
-            const vec4 x = LOAD4(image, min(uint((e + offset_of[0]) >> 2), image_last));
             bv[i] = keep(x, inside(at + step_of[0]));
         } else {
+            bv[i] = shifted(x, LOAD4(image, min(uint(quad + 1), image_last)), uint(e + offset));
             [[unroll]] for (uint c = 0u; c < COLUMN_SETS; ++c) {
-                const uint at_e = uint(e + offset_of[c]);
-                const float x = LOAD4(image, min(at_e >> 2, image_last))[at_e & 3u];
-                bv[i][c] = inside(at + step_of[c]) ? x : 0.0;
+                bv[i][c] = inside(at + step_of[c]) ? bv[i][c] : 0.0;
             }
         }
     }
 }
 
-void store(vec4 v, uint e, uint n) {
+// `count`: how many of the quad's columns there are.
+void store(vec4 v, uint e, uint count) {
     if (IMAGE_RAGGED == 0u) {
-        if (n < p.N) dw[e >> 2] = ACCUMULATE != 0u ? v + dw[e >> 2] : v;
+        if (count > 0u) dw[e >> 2] = ACCUMULATE != 0u ? v + dw[e >> 2] : v;
         return;
     }
     [[unroll]] for (uint c = 0u; c < 4u; ++c) {
-        if (n + c < p.N) {
+        if (c < count) {
             const float old = ACCUMULATE != 0u ? dw[(e + c) >> 2][(e + c) & 3u] : 0.0;
             STORE1(dw, e + c, v[c] + old);
         }
@@ -124,9 +129,11 @@ void store(vec4 v, uint e, uint n) {
 }
 
 vec4 sum[ROWS];
-void compute_tile(uint item, uint share, uint m0, uint n0, uint part, uint col) {
+void compute_tile(uint item, uint share, uint m0, uint quad0, uint part, uint col) {
     const uint base = part * COL_LANES; // the part's first lane: 0, a constant, where there is one part
-    const uint n = n0 + 4u * col, end = min(p.K, (share + 1u) * p.chunk);
+    const uint stretch = (quad0 + col) / STRETCH_QUADS, in_stretch = 4u * (quad0 + col - stretch * STRETCH_QUADS);
+    const uint n = stretch * STRETCH + in_stretch, count = n < p.N ? STRETCH - in_stretch : 0u;
+    const uint end = min(p.K, (share + 1u) * p.chunk);
     place_columns(n);
     [[unroll]] for (uint r = 0u; r < ROWS; ++r) {
         sum[r] = vec4(0.0);
@@ -159,7 +166,7 @@ void compute_tile(uint item, uint share, uint m0, uint n0, uint part, uint col) 
             if (r0 + q < ROWS) v = part == q ? sum[r0 + q] : v;
         }
         const uint r = r0 + part;
-        if (m0 + r < p.M && (ROWS % PARTS == 0u || r < ROWS)) store(v, (matrix + m0 + r) * p.N + n, n);
+        if (m0 + r < p.M && (ROWS % PARTS == 0u || r < ROWS)) store(v, (matrix + m0 + r) * p.N + n, count);
     }
 }
 
@@ -168,12 +175,12 @@ void main() {
     const uint col = PARTS == 1u ? gl_SubgroupInvocationID : gl_SubgroupInvocationID % COL_LANES;
     dy_last = uint(textureSize(dy)) - 1u;
     image_last = uint(textureSize(image)) - 1u;
-    const uint n_tiles = (p.N + TILE_N - 1u) / TILE_N;
+    const uint n_tiles = (p.N / STRETCH * STRETCH_QUADS + COL_LANES - 1u) / COL_LANES;
     const uint tiles = (p.M + ROWS - 1u) / ROWS * n_tiles;
     // All loops end at the bottom: a loop that tests at the top runs its body once more, masked, on lavapipe.
     for (uint task = gl_WorkGroupID.x;;) {
         const uint tile = task % tiles, z = task / tiles;
-        compute_tile(z % p.groups, z / p.groups, ROWS * (tile / n_tiles), TILE_N * (tile % n_tiles), part, col);
+        compute_tile(z % p.groups, z / p.groups, ROWS * (tile / n_tiles), COL_LANES * (tile % n_tiles), part, col);
         task += GROUPS_X;
         if (task >= tiles * p.groups * p.splits) break;
     }

@@ -67,8 +67,11 @@ void vkd__conv2d_size_tile(vkd__lower *l, vkd__launch *launch, uint32_t M, uint3
  * KC came out as. */
 uint32_t vkd__conv2d_size_direct(vkd__lower *l, vkd__launch *launch, uint32_t M, uint32_t N,
                                  uint32_t Z, uint32_t channels);
-/* Kernels that compute runs of a row's pixels (conv2d_run, conv2d_thin and conv2d_weight_thin): how
- * many pixels such a run of the result has, and rows and taps with which they are worth it. */
+/* The rows of a direct tile for M, near the `preferred` number: those that leave the least undone.
+ */
+uint32_t vkd__conv2d_rows(uint32_t M, uint32_t preferred);
+/* Kernels that compute runs of a row's pixels: how many pixels such a run of the result has, and
+ * rows and taps with which they are worth it. */
 enum { VKD__CONV2D_RUN_LEAST = 4, VKD__CONV2D_RUN_TAPS = 8 };
 uint32_t vkd__conv2d_run_length(uint32_t row);
 

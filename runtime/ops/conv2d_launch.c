@@ -18,6 +18,23 @@ void vkd__conv2d_size_tile(vkd__lower *l, vkd__launch *launch, uint32_t M, uint3
         launch->groups[i] = (uint32_t)(groups[i] < f->max_groups[i] ? groups[i] : f->max_groups[i]);
 }
 
+/* A tile costs its rows, and as much as so many for what it fetches. */
+enum { DIRECT_ROWS = 24, DIRECT_FETCH = 8 };
+
+uint32_t vkd__conv2d_rows(uint32_t M, uint32_t preferred) {
+    if (M > 8 * preferred) return preferred;
+    const uint32_t most = preferred > DIRECT_ROWS ? preferred : DIRECT_ROWS;
+    uint32_t best = 0;
+    uint64_t least = UINT64_MAX;
+    for (uint64_t tiles = vkd__div_up(M, preferred); tiles >= vkd__div_up(M, most); tiles--) {
+        const uint32_t rows = (uint32_t)vkd__align_up(vkd__div_up(M, tiles), 4);
+        if (tiles * (rows + DIRECT_FETCH) >= least) continue;
+        best = rows;
+        least = tiles * (rows + DIRECT_FETCH);
+    }
+    return best;
+}
+
 uint32_t vkd__conv2d_size_direct(vkd__lower *l, vkd__launch *launch, uint32_t M, uint32_t N,
                                  uint32_t Z, uint32_t channels) {
     const uint32_t lanes = l->profile->subgroup;
@@ -25,8 +42,7 @@ uint32_t vkd__conv2d_size_direct(vkd__lower *l, vkd__launch *launch, uint32_t M,
     while (columns > 1 && 2 * columns >= N)
         columns /= 2;
     const vkd__direct_tile *t = &l->profile->direct_tile[vkd__matmul_classify(l->profile, M, N, Z)];
-    const uint32_t quads = (uint32_t)vkd__align_up(M, 4);
-    const uint32_t rows = quads < t->rows ? quads : t->rows;
+    const uint32_t rows = vkd__conv2d_rows(M, t->rows);
     /* A chunk of k lies within one tap. */
     uint32_t chunk = t->chunk;
     if (channels % 4 == 0 && channels % chunk != 0) chunk = channels % 8 == 0 ? 8 : 4;
@@ -75,25 +91,23 @@ typedef struct gather {
 
 /* ---- Runs: taps one apart ---- */
 
-enum { RUN_MOST = 8, RUN_COLS = 8 };
-/* Of a thin image's row: values of the weight to one channel, and multiply-adds of a lane, which
- * are unrolled and should stay within the instruction cache. */
-enum { THIN_TERMS = 64, THIN_PRODUCTS = 1792 };
+enum { RUN_MOST = 8, THIN_TERMS = 160, THIN_COLS = 24 };
 
 static bool is_run(const gather *q) {
     const struct vkd_conv2d_params *p = &q->push;
     return q->direct && p->groups == 1 && p->K && p->tap_x == (q->transposed ? -1 : 1) &&
-           q->taps_w > 1 && q->taps_w <= VKD__CONV2D_RUN_TAPS && p->grid_w >= VKD__CONV2D_RUN_LEAST;
+           q->taps_w <= VKD__CONV2D_RUN_TAPS;
 }
 
 /* Whole quads, read one apart. */
 static bool is_plain_run(const gather *q) {
     const struct vkd_conv2d_params *p = &q->push;
-    return is_run(q) && q->channels % 4 == 0 && p->N % 4 == 0 && p->step_x == 1 && p->step_y == 1;
+    return is_run(q) && q->taps_w > 1 && q->channels % 4 == 0 && p->N % 4 == 0 && p->step_x == 1 &&
+           p->step_y == 1 && p->grid_w >= VKD__CONV2D_RUN_LEAST;
 }
 
 static bool is_thin_run(const gather *q) {
-    return is_run(q) && q->channels % 4 != 0 && q->push.step_x <= 2 &&
+    return is_run(q) && (q->channels % 4 != 0 || q->push.N % 4 != 0) && q->push.step_x <= 2 &&
            q->taps_w * q->channels <= THIN_TERMS;
 }
 
@@ -105,28 +119,61 @@ uint32_t vkd__conv2d_run_length(uint32_t row) {
     return best;
 }
 
+/* Pixels and channels of the result that a lane computes. */
+typedef struct block {
+    uint32_t run, cols;
+} block;
+
+/* Eight channels; twelve where these fill the last tile better and the run is short. */
+static block plain_block(const gather *q) {
+    const uint32_t N = q->push.N, run = vkd__conv2d_run_length(q->push.grid_w);
+    const uint64_t by_8 = vkd__align_up(N, 8), by_12 = vkd__align_up(N, 12);
+    const bool wide = run < RUN_MOST && (by_12 < by_8 || (by_12 == by_8 && run <= 4));
+    return (block){run, N <= 4 ? 4 : wide ? 12 : 8};
+}
+
+/* Multiply-adds of a lane for a row of taps, which are unrolled and should stay within the
+ * instruction cache; how many of them cost as much as a fetch. */
+enum { THIN_PRODUCTS = 4800, THIN_FETCH = 24 };
+
+/* The block with which a row of the result costs the least. */
+static block thin_block(const gather *q, uint32_t lanes) {
+    const struct vkd_conv2d_params *p = &q->push;
+    const uint32_t terms = q->taps_w * q->channels, unit = vkd__conv2d_ragged(p->N) ? 1 : 4;
+    block best = {1, unit};
+    uint64_t least = UINT64_MAX;
+    for (uint32_t run = 1; run <= RUN_MOST && run <= p->grid_w; run++)
+        for (uint32_t cols = unit; cols <= vkd__align_up(p->N, unit) && cols <= THIN_COLS;
+             cols += unit) {
+            const uint64_t products = (uint64_t)terms * run * cols;
+            const uint64_t floats = ((run - 1ull) * (uint32_t)p->step_x + q->taps_w) * q->channels;
+            const uint64_t stretch = q->transposed ? cols : terms;
+            const uint64_t stretches = vkd__div_up(q->transposed ? terms : cols, lanes);
+            const uint64_t fetches = (floats + 6) / 4 + stretches * ((stretch + 6) / 4);
+            const uint64_t tiles = vkd__div_up(p->grid_w, run) * vkd__div_up(p->N, cols);
+            const uint64_t cost = tiles * (products + THIN_FETCH * fetches);
+            if ((products > THIN_PRODUCTS && (run > 1 || cols > unit)) || cost >= least) continue;
+            best = (block){run, cols};
+            least = cost;
+        }
+    return best;
+}
+
 /* Fills in how the kernels count: runs instead of pixels. */
 static void size_run(vkd__lower *l, vkd__launch *launch, const gather *q, bool thin,
                      struct vkd_conv2d_params *push) {
     const uint32_t lanes = l->profile->subgroup;
-    uint32_t run = vkd__conv2d_run_length(push->grid_w), most = RUN_COLS;
-    if (thin && q->taps_w * q->channels * run * most > THIN_PRODUCTS) {
-        most = 4;
-        while (run > VKD__CONV2D_RUN_LEAST && q->taps_w * q->channels * run * most > THIN_PRODUCTS)
-            run--;
-    }
-    const uint32_t tiles_n = (uint32_t)vkd__div_up(push->N, most);
-    const uint32_t cols = (uint32_t)vkd__align_up(vkd__div_up(push->N, tiles_n), 4);
-    push->M = push->M / push->grid_w * (uint32_t)vkd__div_up(push->grid_w, run);
+    const block b = thin ? thin_block(q, lanes) : plain_block(q);
+    push->M = push->M / push->grid_w * (uint32_t)vkd__div_up(push->grid_w, b.run);
     vkd__spec(launch, 0, lanes);
-    vkd__spec(launch, 3, run);
-    vkd__spec(launch, 4, cols);
+    vkd__spec(launch, 3, b.run);
+    vkd__spec(launch, 4, b.cols);
     vkd__spec(launch, 22, push->K / q->channels / q->taps_w);
     if (thin) {
         vkd__spec(launch, 15, vkd__conv2d_ragged(push->N));
         vkd__spec(launch, 23, (uint32_t)push->step_x);
     }
-    const uint64_t tiles = vkd__div_up(push->M, lanes) * vkd__div_up(push->N, cols);
+    const uint64_t tiles = vkd__div_up(push->M, lanes) * vkd__div_up(push->N, b.cols);
     vkd__grid(l, launch, vkd__div_up(tiles, vkd__div_up(tiles, 64)));
 }
 
@@ -304,11 +351,36 @@ static bool lower_phase(vkd__lower *l, const vkd__node *n, const gather *common,
     return launch_gather(l, n, &q);
 }
 
+/* Whether some pixels meet no tap and get nothing else: zeros there, then the others over them,
+ * cost less than a launch for each residue. */
+static bool has_gaps(const vkd__node *n) {
+    const vkd__conv2d *p = n->params;
+    if (n->in[CONV2D_BIAS].id || n->in[CONV2D_RESIDUAL].id || p->activation) return false;
+    for (uint32_t axis = 0; axis < 2; axis++)
+        for (uint32_t i = 0; i < p->stride[axis]; i++) {
+            const phase f = phase_of(p, axis, i);
+            if (f.pixels && !f.taps) return true;
+        }
+    return false;
+}
+
+static bool lower_zeros(vkd__lower *l, const vkd__node *n) {
+    struct vkd_fill_params push = {.value = 0};
+    return vkd__flat_lower(l,
+                           &(vkd__flat){.kernel = "fill",
+                                        .count = vkd_shape_count(vkd_tensor_shape(l->g, n->out[0])),
+                                        .tensor_count = 1,
+                                        .tensor = {n->out[0]},
+                                        .access = {VKD__WRITE},
+                                        .push = &push,
+                                        .push_size = sizeof push});
+}
+
 bool vkd__conv2d_transpose_lower(vkd__lower *l, const vkd__node *n) {
     const vkd__conv2d *p = n->params;
-    const bool direct = vkd__direct(l, "conv2d");
+    const bool direct = vkd__direct(l, "conv2d"), gaps = has_gaps(n);
     uint32_t window;
-    if (!vkd__conv2d_window(l, p, direct, &window)) return false;
+    if (!vkd__conv2d_window(l, p, direct, &window) || (gaps && !lower_zeros(l, n))) return false;
     const uint64_t out = 4ull * p->image[0] * p->image[1] * p->image[2];
     for (uint32_t at = 0; at < p->images; at += window) {
         const uint32_t images = p->images - at < window ? p->images - at : window;
@@ -317,7 +389,8 @@ bool vkd__conv2d_transpose_lower(vkd__lower *l, const vkd__node *n) {
         q.out_bytes = images * out;
         for (uint32_t i = 0; i < p->stride[0] * p->stride[1]; i++) {
             const phase y = phase_of(p, 0, i / p->stride[1]), x = phase_of(p, 1, i % p->stride[1]);
-            if (!lower_phase(l, n, &q, images, &y, &x)) return false;
+            const bool zeros = gaps && (!y.taps || !x.taps);
+            if (!zeros && !lower_phase(l, n, &q, images, &y, &x)) return false;
         }
     }
     return true;

@@ -49,32 +49,44 @@ static void backward(vkd_graph *g, const vkd__node *n, const vkd_tensor *dout, v
 
 /* A share of the pixels below this is not worth the sums that it leaves to be written and read. */
 #define SHORTEST_CHUNK 256u
-#define SHORTEST_RUNS 32u /* the same, of runs of pixels */
 /* What keeps the workers of a CPU device busy to the end. */
 #define DIRECT_TASKS 32u
 
-/* K in parts of at least `shortest` and whole multiples of 64 or that, where fewer. */
 static void split(const vkd__lower *l, struct vkd_conv2d_weight_params *push, uint64_t tiles,
-                  bool direct, uint32_t shortest) {
+                  bool direct) {
     uint64_t splits = (direct ? DIRECT_TASKS : l->profile->fill_groups) / tiles;
-    if (splits > push->K / shortest) splits = push->K / shortest;
+    if (splits > push->K / SHORTEST_CHUNK) splits = push->K / SHORTEST_CHUNK;
     const uint64_t bytes = 4ull * push->M * push->N * push->groups;
     if (splits > l->profile->max_binding / bytes) splits = l->profile->max_binding / bytes;
     push->splits = 1;
     push->chunk = push->K;
     if (splits < 2) return;
-    push->chunk =
-        (uint32_t)vkd__align_up(vkd__div_up(push->K, splits), shortest < 64 ? shortest : 64);
+    push->chunk = (uint32_t)vkd__align_up(vkd__div_up(push->K, splits), 64);
     push->splits = (uint32_t)vkd__div_up(push->K, push->chunk);
 }
 
+/* The direct kernel's columns: how many lie side by side in the image, and with those that fill up
+ * the quads of each such stretch. */
+typedef struct columns {
+    uint32_t stretch, all;
+} columns;
+
+static columns columns_of(const vkd__conv2d *p, uint32_t N) {
+    const uint32_t channels = p->image[2] / p->groups;
+    const bool row = p->groups == 1 && p->dilation[1] == 1;
+    const uint32_t stretch = row ? p->kernel[1] * channels : channels;
+    return (columns){stretch, N / stretch * (uint32_t)vkd__align_up(stretch, 4)};
+}
+
 static uint64_t tiles_of(const vkd__lower *l, const struct vkd_conv2d_weight_params *push,
-                         bool direct) {
+                         const columns *direct) {
     const vkd_profile *f = l->profile;
-    const vkd__matmul_class class = vkd__matmul_classify(f, push->M, push->N, push->groups);
-    const uint32_t m = direct ? f->direct_tile[class].rows : f->tile[class].m;
+    const uint32_t N = direct ? direct->all : push->N;
+    const vkd__matmul_class class = vkd__matmul_classify(f, push->M, N, push->groups);
+    const uint32_t m =
+        direct ? vkd__conv2d_rows(push->M, f->direct_tile[class].rows) : f->tile[class].m;
     const uint32_t n = direct ? 4 * f->subgroup : f->tile[class].n;
-    return vkd__div_up(push->M, m) * vkd__div_up(push->N, n) * push->groups;
+    return vkd__div_up(push->M, m) * vkd__div_up(N, n) * push->groups;
 }
 
 static void spec(vkd__launch *launch, const vkd__conv2d *p, bool accumulate) {
@@ -86,50 +98,17 @@ static void spec(vkd__launch *launch, const vkd__conv2d *p, bool accumulate) {
     vkd__spec(launch, 23, p->result[1]);
 }
 
-/* How conv2d_weight_thin sums up: COLS channels of the result with the taps of so many rows, a sum
- * for each of their pairs in a lane's registers. */
-typedef struct thin {
-    uint32_t run, cols, rows;
-} thin;
-
-enum { THIN_SUMS = 192 };
-
-/* False: there are too many taps, or another kernel is for them. */
-static bool is_thin(const vkd__conv2d *p, bool direct, thin *out) {
-    const uint32_t terms = p->kernel[1] * (p->image[2] / p->groups);
-    if (!direct || p->groups > 1 || p->image[2] % 4 == 0 || p->dilation[1] > 1 ||
-        p->stride[1] > 2 || p->kernel[1] < 2 || p->kernel[1] > VKD__CONV2D_RUN_TAPS ||
-        p->result[1] < VKD__CONV2D_RUN_LEAST || 4 * terms > THIN_SUMS)
-        return false;
-    out->run = vkd__conv2d_run_length(p->result[1]);
-    out->rows = 4 * terms * p->kernel[0] <= THIN_SUMS ? p->kernel[0] : 1;
-    const uint32_t most = THIN_SUMS / (terms * out->rows) / 4 * 4;
-    const uint32_t wanted = (uint32_t)vkd__align_up(p->result[2], 4);
-    out->cols = wanted < most ? wanted : most < 16 ? most : 16;
-    return true;
-}
-
-static void size_thin(vkd__lower *l, vkd__launch *launch, const vkd__conv2d *p, const thin *t,
-                      uint64_t tasks) {
-    vkd__spec(launch, 0, l->profile->subgroup);
-    vkd__spec(launch, 3, t->run);
-    vkd__spec(launch, 4, t->cols);
-    vkd__spec(launch, 5, t->rows);
-    vkd__spec(launch, 15, vkd__conv2d_ragged(p->result[2]));
-    vkd__spec(launch, 24, p->kernel[0]);
-    vkd__spec(launch, 27, p->stride[1]);
-    vkd__grid(l, launch, vkd__div_up(tasks, vkd__div_up(tasks, 64)));
-}
-
 static void size(vkd__lower *l, vkd__launch *launch, const vkd__conv2d *p,
-                 const struct vkd_conv2d_weight_params *push, bool direct) {
+                 const struct vkd_conv2d_weight_params *push, const columns *direct) {
     const bool image = vkd__conv2d_ragged(p->image[2] / p->groups);
     const bool result = vkd__conv2d_ragged(push->M);
     const uint32_t Z = push->groups * push->splits;
-    if (direct)
-        vkd__conv2d_size_direct(l, launch, push->M, push->N, Z, 0);
-    else
+    if (direct) {
+        vkd__conv2d_size_direct(l, launch, push->M, direct->all, Z, 0);
+        vkd__spec(launch, 29, direct->stretch);
+    } else {
         vkd__conv2d_size_tile(l, launch, push->M, push->N, Z);
+    }
     vkd__spec(launch, 14, direct ? image : result);
     vkd__spec(launch, 15, direct ? result : image);
 }
@@ -156,22 +135,12 @@ static bool lower_window(vkd__lower *l, const vkd__node *n, uint32_t first, uint
                                             .tap_y = (int32_t)p->dilation[0],
                                             .tap_x = (int32_t)p->dilation[1]};
     const double products = (double)push.M * push.N * push.groups * push.K;
-    thin t;
-    const bool is = is_thin(p, direct, &t);
-    uint64_t tiles;
-    if (is) {
-        tiles = vkd__div_up(out, t.cols) * (p->kernel[0] / t.rows);
-        push.K = images * p->result[0] * (uint32_t)vkd__div_up(p->result[1], t.run);
-    } else {
-        tiles = tiles_of(l, &push, direct);
-    }
-    split(l, &push, tiles, direct, is ? SHORTEST_RUNS : SHORTEST_CHUNK);
+    const columns c = columns_of(p, push.N);
+    split(l, &push, tiles_of(l, &push, direct ? &c : NULL), direct);
     const uint64_t count = (uint64_t)push.M * push.N * push.groups;
     const bool apart = push.splits > 1;
     const uint32_t scratch = apart ? vkd__scratch_add(l, 4 * count * push.splits) : 0;
-    vkd__launch *launch = vkd__launch_add(l, is       ? "conv2d_weight_thin.direct"
-                                             : direct ? "conv2d_weight.direct"
-                                                      : "conv2d_weight");
+    vkd__launch *launch = vkd__launch_add(l, direct ? "conv2d_weight.direct" : "conv2d_weight");
     if (!launch) return false;
     vkd__bind_window(launch, n->in[1], VKD__READ, first * result, images * result);
     vkd__bind_window(launch, n->in[0], VKD__READ, first * image, images * image);
@@ -180,10 +149,7 @@ static bool lower_window(vkd__lower *l, const vkd__node *n, uint32_t first, uint
     else
         vkd__bind(launch, n->out[0], first ? VKD__READ_WRITE : VKD__WRITE);
     spec(launch, p, first && !apart);
-    if (is)
-        size_thin(l, launch, p, &t, tiles * push.splits);
-    else
-        size(l, launch, p, &push, direct);
+    size(l, launch, p, &push, direct ? &c : NULL);
     vkd__push(launch, &push, sizeof push);
     vkd__cost(launch, 2.0 * products,
               (double)images * (double)(image + result) + 4.0 * (double)(count * push.splits));
