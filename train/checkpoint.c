@@ -162,13 +162,35 @@ static size_t parse_numbers(const char *text, uint64_t *v, size_t capacity) {
     return *text ? 0 : count;
 }
 
-static vkd_result read_state(vkd__session *s, const vkd__st_file *file, const char *path) {
+/* How many numbers of its state a checkpoint has. */
+static vkd_result read_numbers(vkd_ctx *ctx, const vkd__st_file *file, const char *path,
+                               uint64_t v[MOST_NUMBERS], size_t *count) {
     const char *format = vkd__st_metadata(file, "format");
     const char *state = vkd__st_metadata(file, "state");
-    uint64_t v[MOST_NUMBERS], expected[MOST_NUMBERS];
     if (!format || strcmp(format, FORMAT) != 0 || !state)
-        return vkd__fail(s->ctx, VKD_E_FORMAT, "'%s' is not a checkpoint of this program", path);
-    const size_t count = parse_numbers(state, v, MOST_NUMBERS);
+        return vkd__fail(ctx, VKD_E_FORMAT, "'%s' is not a checkpoint of this program", path);
+    *count = parse_numbers(state, v, MOST_NUMBERS);
+    return VKD_OK;
+}
+
+vkd_result vkd__checkpoint_standing(vkd_ctx *ctx, const char *path, vkd__standing *out) {
+    uint64_t v[MOST_NUMBERS];
+    size_t count = 0;
+    vkd__st_file *file = NULL;
+    vkd_result r = vkd__st_open(ctx, path, &file);
+    if (!r) r = read_numbers(ctx, file, path, v, &count);
+    if (!r && (count < 3 || v[1] > VKD__MAX_PHASES))
+        r = vkd__fail(ctx, VKD_E_FORMAT, "'%s' says nothing sensible about where it stands", path);
+    if (!r) *out = (vkd__standing){.hash = v[0], .phase = (uint32_t)v[1], .step = v[2]};
+    vkd__st_close(file);
+    return r;
+}
+
+static vkd_result read_state(vkd__session *s, const vkd__st_file *file, const char *path) {
+    uint64_t v[MOST_NUMBERS], expected[MOST_NUMBERS];
+    size_t count = 0;
+    const vkd_result r = read_numbers(s->ctx, file, path, v, &count);
+    if (r) return r;
     if (count && v[0] != s->hash)
         return vkd__fail(s->ctx, VKD_E_RECIPE,
                          "'%s' belongs to another recipe, or to this one with other settings; give "

@@ -238,26 +238,12 @@ static vkd_result add_phase(vkd__session *s, const vkd__recipe_stage *stage, boo
         p->average = vkd__arena_format(&s->arena, "%s_ema", p->group);
         if (!p->average) return VKD_E_MEMORY;
     }
-    vkd_result r = check_augment(s, stage);
-    if (!r) r = collect_terms(s, p);
+    const vkd_result r = collect_terms(s, p);
     vkd__diagnose_init(p);
-    if (!r) r = set_length(s, p);
-    if (!r) r = vkd__cached_teacher_open(s, p);
     return r;
 }
 
-static vkd_result add_label_phase(vkd__session *s, const vkd__recipe_stage *stage) {
-    const uint64_t end = (uint64_t)stage->label->first + vkd__label_samples(s, stage);
-    if (stage->label->first >= s->data->train.count || end > s->data->train.count)
-        return vkd__fail(s->ctx, VKD_E_RECIPE,
-                         "stage '%s' labels samples up to %llu, the training split has %u",
-                         stage->name, (unsigned long long)end, (unsigned)s->data->train.count);
-    s->phases[s->phase_count++] =
-        (vkd__phase){.stage = stage, .group = stage->name, .teacher = stage->teacher};
-    return VKD_OK;
-}
-
-vkd_result vkd__phases_create(vkd__session *s) {
+vkd_result vkd__phases_outline(vkd__session *s) {
     const vkd_recipe *recipe = s->recipe;
     if (recipe->stage_count > VKD__MAX_PHASES / 2)
         return vkd__fail(s->ctx, VKD_E_RECIPE, "a recipe has at most %d stages",
@@ -268,13 +254,37 @@ vkd_result vkd__phases_create(vkd__session *s) {
     for (uint32_t i = 0; i < recipe->stage_count && !r; i++) {
         const vkd__recipe_stage *stage = &recipe->stages[i];
         if (stage->label) {
-            r = add_label_phase(s, stage);
+            s->phases[s->phase_count++] =
+                (vkd__phase){.stage = stage, .group = stage->name, .teacher = stage->teacher};
             continue;
         }
         const bool shared = s->shared_folder && shareable(recipe, stage->model);
         /* The control first, so that the long wait ends with the row that everyone waits for. */
         if (stage->options.control && !shared) r = add_phase(s, stage, true);
         if (!r) r = add_phase(s, stage, false);
+    }
+    return r;
+}
+
+static vkd_result check_labels(vkd__session *s, const vkd__recipe_stage *stage) {
+    const uint64_t end = (uint64_t)stage->label->first + vkd__label_samples(s, stage);
+    if (stage->label->first < s->data->train.count && end <= s->data->train.count) return VKD_OK;
+    return vkd__fail(s->ctx, VKD_E_RECIPE,
+                     "stage '%s' labels samples up to %llu, the training split has %u", stage->name,
+                     (unsigned long long)end, (unsigned)s->data->train.count);
+}
+
+vkd_result vkd__phases_create(vkd__session *s) {
+    vkd_result r = vkd__phases_outline(s);
+    for (uint32_t i = 0; i < s->phase_count && !r; i++) {
+        vkd__phase *p = &s->phases[i];
+        if (p->stage->label) {
+            r = check_labels(s, p->stage);
+            continue;
+        }
+        r = check_augment(s, p->stage);
+        if (!r) r = set_length(s, p);
+        if (!r) r = vkd__cached_teacher_open(s, p);
     }
     return r;
 }

@@ -100,6 +100,11 @@ static vkd_result check_models(const vkd__session *s) {
     return r;
 }
 
+vkd_result vkd__session_check(vkd__session *s) {
+    const vkd_result r = set_normalisation(s);
+    return r ? r : check_models(s);
+}
+
 /* Makes a group's parameters, with their start values: a plan closes the group. */
 static vkd_result declare(vkd__session *s, const vkd__recipe_model *m, const char *group,
                           const char *split, uint32_t count) {
@@ -233,8 +238,7 @@ vkd_result vkd__session_create(vkd_ctx *ctx, vkd_device *device, const vkd_recip
     vkd_result r = s->folder && s->cached && s->labels && (!shared_folder || s->shared_folder)
                        ? VKD_OK
                        : VKD_E_MEMORY;
-    if (!r) r = set_normalisation(s);
-    if (!r) r = check_models(s);
+    if (!r) r = vkd__session_check(s);
     if (!r) r = vkd__phases_create(s);
     if (!r) r = find_pool(s);
     if (!r) r = write_recipe(s);
@@ -259,8 +263,7 @@ vkd_result vkd__session_sketch(vkd_ctx *ctx, const vkd_recipe *recipe, const vkd
                         .seed = recipe->options.seed,
                         .arena = {.ctx = ctx},
                         .test_accuracy = -1};
-    vkd_result r = set_normalisation(s);
-    if (!r) r = check_models(s);
+    vkd_result r = vkd__session_check(s);
     if (!r) r = vkd__phases_create(s);
     if (!r) r = vkd_store_create(ctx, &s->store);
     if (!r) r = declare_adapters(s);

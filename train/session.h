@@ -133,6 +133,9 @@ vkd_result vkd__session_create(vkd_ctx *ctx, vkd_device *device, const vkd_recip
 vkd_result vkd__session_sketch(vkd_ctx *ctx, const vkd_recipe *recipe, const vkd__dataset *data,
                                vkd__session **out);
 void vkd__session_destroy(vkd__session *s);
+/* Holds recipe and data against each other, and sets how bytes become a model's input. Errors:
+ * VKD_E_RECIPE. */
+vkd_result vkd__session_check(vkd__session *s);
 /* Trains what is left. */
 vkd_result vkd__session_train(vkd__session *s);
 /* "<folder>/<name><suffix>" in the session's arena; NULL: no memory. */
@@ -140,6 +143,9 @@ const char *vkd__session_path(vkd__session *s, const char *name, const char *suf
 
 /* ---- phases.c ---- */
 vkd_result vkd__phases_create(vkd__session *s);
+/* The same without what follows from the data: their lengths, and caches of teachers. Of the
+ * session it wants context, arena, recipe and shared_folder. */
+vkd_result vkd__phases_outline(vkd__session *s);
 /* The stage whose teachers a model's table row is held against: the phase's own, or the one whose
  * labels it learns from; else that of the model's newest stage before it; NULL where there is none.
  */
@@ -339,6 +345,15 @@ vkd_result vkd__evaluate(vkd__session *s, vkd__result *rows, uint32_t *count);
 vkd_result vkd__checkpoint_write(vkd__session *s);
 /* Reads where the session stands. *found is false when the folder has none. */
 vkd_result vkd__checkpoint_read(vkd__session *s, bool *found);
+/* Where a run stands: the hash of its recipe.yaml, its phase, and that one's step. */
+typedef struct vkd__standing {
+    uint64_t hash;
+    uint32_t phase;
+    uint64_t step;
+} vkd__standing;
+/* Reads it from a checkpoint without knowing the run. Errors: VKD_E_FILE, VKD_E_FORMAT,
+ * VKD_E_MEMORY. */
+vkd_result vkd__checkpoint_standing(vkd_ctx *ctx, const char *path, vkd__standing *out);
 /* Writes every tensor of the checkpoint into the store, where they must all be. */
 vkd_result vkd__checkpoint_restore(vkd__session *s);
 

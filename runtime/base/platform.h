@@ -45,6 +45,12 @@ bool vkd__process_lives(uint32_t id);
 /* Makes a folder and those above it. Errors: VKD_E_FILE. */
 vkd_result vkd__make_folder(vkd_ctx *ctx, const char *path);
 bool vkd__file_exists(const char *path);
+typedef struct vkd__stamp {
+    uint64_t id;      /* another number when the file is another, or was written to */
+    uint64_t changed; /* nanoseconds since 1970 */
+} vkd__stamp;
+/* false, and zeros, where there is none. */
+bool vkd__file_stamp(const char *path, vkd__stamp *out);
 /* Links are followed. Errors: VKD_E_FILE: nothing is there, or a link that leads nowhere. */
 vkd_result vkd__is_folder(vkd_ctx *ctx, const char *path, bool *out);
 /* The names in a folder that end in `suffix`, in byte order. The caller frees each and the list,

@@ -55,6 +55,17 @@ bool vkd__file_exists(const char *path) {
     return !stat(path, &info);
 }
 
+bool vkd__file_stamp(const char *path, vkd__stamp *out) {
+    struct stat info;
+    *out = (vkd__stamp){0};
+    if (stat(path, &info)) return false;
+    out->changed = (uint64_t)info.st_mtim.tv_sec * 1000000000u + (uint64_t)info.st_mtim.tv_nsec;
+    const uint64_t parts[] = {(uint64_t)info.st_dev, (uint64_t)info.st_ino, (uint64_t)info.st_size,
+                              out->changed};
+    out->id = vkd__hash(VKD__HASH_SEED, parts, sizeof parts);
+    return true;
+}
+
 vkd_result vkd__is_folder(vkd_ctx *ctx, const char *path, bool *out) {
     struct stat info;
     *out = false;
