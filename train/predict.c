@@ -24,21 +24,40 @@ static vkd_result no_tap(vkd_ctx *ctx, const vkd__model_io *io, const char *path
     return r;
 }
 
-/* An output holds f32; so do all taps. */
+/* An output holds f32; so do all taps. One that is asked for twice comes once. */
+static void add_out(vkd__predictor *p, vkd_graph *g, const char *prefix, const char *name,
+                    vkd_tensor t) {
+    vkd__predictor_out *out = &p->outs[p->out_count];
+    const vkd_shape shape = vkd_tensor_shape(g, t);
+    *out = (vkd__predictor_out){.shape = shape, .count = (size_t)vkd_shape_count(shape) / p->batch};
+    snprintf(out->name, sizeof out->name, "%s%s", prefix, name);
+    for (uint32_t i = 0; i < p->out_count; i++)
+        if (!strcmp(p->outs[i].name, out->name)) return;
+    p->out_count++;
+    vkd_output(g, out->name, t);
+}
+
 static vkd_result ask_for(vkd__predictor *p, vkd_graph *g, const vkd__model_io *io,
                           const char *path, const char *name) {
     const vkd__tap *tap = find_tap(io, name);
     if (!tap) return no_tap(p->ctx, io, path, name);
-    for (uint32_t i = 0; i < p->out_count; i++)
-        if (!strcmp(p->outs[i].name, name)) return VKD_OK;
     const vkd_shape shape = vkd_tensor_shape(g, tap->tensor);
     if (!shape.axes || shape.dim[0] != p->batch)
         return vkd__fail(p->ctx, VKD_E_ARGUMENT,
                          "the tap '%s' of '%s' does not have one part a sample", name, path);
-    vkd__predictor_out *out = &p->outs[p->out_count++];
-    *out = (vkd__predictor_out){.shape = shape, .count = (size_t)vkd_shape_count(shape) / p->batch};
-    snprintf(out->name, sizeof out->name, "%s", name);
-    vkd_output(g, out->name, tap->tensor);
+    add_out(p, g, "", name, tap->tensor);
+    return VKD_OK;
+}
+
+static vkd_result ask_for_map(vkd__predictor *p, vkd_graph *g, const vkd__model_io *io,
+                              const char *path, const char *name) {
+    const vkd__tap *tap = find_tap(io, name);
+    if (!tap) return no_tap(p->ctx, io, path, name);
+    const vkd_shape shape = vkd_tensor_shape(g, tap->tensor);
+    if (shape.axes != 4 || shape.dim[0] != p->batch)
+        return vkd__fail(p->ctx, VKD_E_ARGUMENT, "the tap '%s' of '%s' is no image, and has no map",
+                         name, path);
+    add_out(p, g, "map.", name, vkd_mean(g, vkd_square(g, tap->tensor), 1u << 3, false));
     return VKD_OK;
 }
 
@@ -62,6 +81,8 @@ static vkd_result build(vkd__predictor *p, vkd_graph *g, const vkd__predictor_de
     if (!r) r = ask_for(p, g, io, desc->path, "logits");
     for (uint32_t i = 0; i < desc->tap_count && !r; i++)
         r = ask_for(p, g, io, desc->path, desc->taps[i]);
+    for (uint32_t i = 0; i < desc->map_count && !r; i++)
+        r = ask_for_map(p, g, io, desc->path, desc->maps[i]);
     vkd__free(p->ctx, io);
     return r;
 }
@@ -80,16 +101,56 @@ static void write_indices(vkd__predictor *p) {
         indices[i] = (int32_t)i;
 }
 
+/* A checkpoint holds parameters in the order of the store, under the group's name. */
+static vkd_result load_checkpoint(vkd__predictor *p, const char *path, const char *group) {
+    vkd__st_file *file = NULL;
+    vkd_result r = vkd__st_open(p->ctx, path, &file);
+    for (uint32_t i = 0; i < vkd_store_count(p->store) && !r; i++) {
+        const vkd_store_info info = vkd_store_at(p->store, i);
+        char name[256];
+        if (!info.parameter && !info.buffer) continue;
+        snprintf(name, sizeof name, "%s%s", group, strchr(info.name, '.'));
+        const vkd__st_tensor *t = vkd__st_find(file, name);
+        const size_t bytes = (size_t)vkd_shape_count(info.shape) * vkd_dtype_size(info.dtype);
+        if (!t || t->dtype != info.dtype || t->bytes != bytes)
+            r = vkd__fail(p->ctx, VKD_E_SHAPE, "'%s' is no checkpoint of this run: '%s' is %s",
+                          path, name, t ? "of another size" : "missing");
+        else
+            r = vkd_store_write(p->store, info.name, t->data, bytes);
+    }
+    vkd__st_close(file);
+    return r;
+}
+
+static vkd_result load(vkd__predictor *p, const vkd__predictor_desc *desc) {
+    if (p->shares) return VKD_OK;
+    if (desc->group) return load_checkpoint(p, desc->path, desc->group);
+    return vkd__model_load(p->ctx, p->store, GROUP, desc->path, p->saved.classes, NULL);
+}
+
+/* The model and an empty store, or another's. */
+static vkd_result open_model(vkd__predictor *p, const vkd__predictor_desc *desc) {
+    vkd_result r = VKD_OK;
+    if (desc->share) {
+        p->shares = true;
+        p->saved = desc->share->saved;
+        p->store = desc->share->store;
+    } else {
+        r = desc->saved ? VKD_OK : vkd__saved_model_open(p->ctx, desc->path, &p->saved);
+        if (!r) r = vkd_store_create(p->ctx, &p->store);
+    }
+    if (!r) p->sample = (size_t)vkd_shape_count(p->saved.sample);
+    return r;
+}
+
 static vkd_result create(vkd__predictor *p, vkd_device *device, const vkd__predictor_desc *desc) {
     vkd_graph *g = NULL;
     vkd_plan *plan = NULL;
-    vkd_result r = vkd__saved_model_open(p->ctx, desc->path, &p->saved);
-    if (!r) p->sample = (size_t)vkd_shape_count(p->saved.sample);
-    if (!r) r = vkd_store_create(p->ctx, &p->store);
+    vkd_result r = open_model(p, desc);
     if (!r) r = vkd_graph_create(p->ctx, p->store, &(vkd_graph_desc){.name = GROUP}, &g);
     if (!r) r = build(p, g, desc);
     if (!r) r = vkd_plan_create(g, vkd_device_profile(device), &plan);
-    if (!r) r = vkd__model_load(p->ctx, p->store, GROUP, desc->path, p->saved.classes, NULL);
+    if (!r) r = load(p, desc);
     if (!r) r = vkd_program_create(device, plan, &p->program);
     if (!r) count_parameters(p);
     if (!r) write_indices(p);
@@ -101,6 +162,7 @@ static vkd_result create(vkd__predictor *p, vkd_device *device, const vkd__predi
 vkd_result vkd__predictor_create(vkd_ctx *ctx, vkd_device *device, const vkd__predictor_desc *desc,
                                  vkd__predictor *out) {
     *out = (vkd__predictor){.ctx = ctx, .group = GROUP, .input = desc->input, .batch = desc->batch};
+    if (desc->saved) out->saved = *desc->saved;
     const vkd_result r = create(out, device, desc);
     if (r) vkd__predictor_destroy(out);
     return r;
@@ -108,8 +170,8 @@ vkd_result vkd__predictor_create(vkd_ctx *ctx, vkd_device *device, const vkd__pr
 
 void vkd__predictor_destroy(vkd__predictor *p) {
     vkd_program_destroy(p->program);
-    vkd_store_destroy(p->store);
-    if (p->ctx) vkd__saved_model_term(p->ctx, &p->saved);
+    if (!p->shares) vkd_store_destroy(p->store);
+    if (!p->shares && p->ctx) vkd__saved_model_term(p->ctx, &p->saved);
     *p = (vkd__predictor){0};
 }
 

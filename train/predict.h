@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* A saved model, ready to answer: its file says how to build it, so neither the recipe nor the data
- * set that made it is needed. For eval and infer. */
+ * set that made it is needed. Or one out of a checkpoint, which only knows its parameters. For
+ * eval, infer and viewers. */
 #ifndef VKD_PREDICT_H
 #define VKD_PREDICT_H
 
@@ -8,15 +9,28 @@
 
 typedef struct vkd__predictor_desc {
     const char *path;
+    /* How it is built, where the file's metadata is not asked; the predictor takes it over, after a
+     * failure too. Or NULL. */
+    vkd__saved_model *saved;
+    /* With `saved`: path is a checkpoint, and this the group whose parameters are taken. Or NULL.
+     */
+    const char *group;
+    /* One that lends its model and parameters, and outlives this one: path is for messages then. Or
+     * NULL. */
+    const struct vkd__predictor *share;
     /* VKD_U8: bytes, normalised as the file says; VKD_F32: what the model itself takes. */
     vkd_dtype input;
     uint32_t batch; /* samples of a step */
     const char *const *taps;
     uint32_t tap_count; /* the taps wanted besides the logits */
+    /* Taps (N, H, W, C) whose maps are wanted, as "map.<tap>" (N, H, W): the mean over channels of
+     * their squares. */
+    const char *const *maps;
+    uint32_t map_count;
 } vkd__predictor_desc;
 
 typedef struct vkd__predictor_out {
-    char name[48];
+    char name[56];
     vkd_shape shape; /* of a whole batch: (batch, ...) */
     size_t count;    /* values of one sample */
 } vkd__predictor_out;
@@ -24,6 +38,7 @@ typedef struct vkd__predictor_out {
 typedef struct vkd__predictor {
     vkd_ctx *ctx;
     vkd__saved_model saved;
+    bool shares;       /* the model and the store are another's */
     const char *group; /* of its tensors in the store */
     vkd_store *store;
     vkd_program *program;
@@ -31,7 +46,7 @@ typedef struct vkd__predictor {
     uint32_t batch;
     size_t sample; /* values of one input sample */
     uint64_t parameters;
-    vkd__predictor_out outs[VKD__MAX_TAPS + 1]; /* the first is "logits" */
+    vkd__predictor_out outs[2 * VKD__MAX_TAPS + 1]; /* the first is "logits" */
     uint32_t out_count;
 } vkd__predictor;
 
