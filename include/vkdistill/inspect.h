@@ -63,8 +63,9 @@ typedef struct vkd_inspect_model {
 } vkd_inspect_model;
 
 typedef struct vkd_inspect_pair {
-    const char *student, *teacher; /* taps; teacher is "" where the loss looks at the student alone,
-                                      and "<model>:<tap>" may name one of several teachers */
+    const char *student, *teacher; /* taps; teacher is "" where the loss looks at the student alone
+                                    */
+    uint32_t teacher_model;        /* index of the model that has the teacher's tap */
 } vkd_inspect_pair;
 
 /* A loss of a stage, as the recipe has it; a viewer may have turned weight and tau since (the
@@ -135,7 +136,7 @@ typedef enum vkd_inspect_news {
 } vkd_inspect_news;
 
 /* Looks whether models of the folder have changed; costs a few calls of stat when they have not. A
- * file that is being replaced, or is damaged, is left as it was. Errors: VKD_E_MEMORY. */
+ * damaged checkpoint is warned of and counts as none. Errors: VKD_E_MEMORY. */
 VKD_API vkd_result vkd_inspect_refresh(vkd_inspect *inspect, vkd_inspect_news *out);
 
 /* ---- What its models say --------------------------------------------------------------------- */
@@ -145,15 +146,15 @@ typedef struct vkd_predictor vkd_predictor;
 
 typedef struct vkd_predictor_desc {
     uint32_t model;          /* index into the info's models */
-    uint32_t batch;          /* samples of a step for logits; default 250 */
+    uint32_t batch;          /* samples of a step of vkd_predictor_logits; default 250 */
     const char *const *maps; /* (map_count) taps of (H, W, C) whose attention maps are wanted */
     uint32_t map_count;
     const char *const *taps; /* (tap_count) taps whose values are wanted */
     uint32_t tap_count;
 } vkd_predictor_desc;
 
-/* Reads the parameters and builds the program for logits; that for maps and taps is built when they
- * are first asked for. The device must outlive it.
+/* Reads the parameters and builds the program for vkd_predictor_logits; that for vkd_predictor_run
+ * is built when it is first called. The device must outlive it.
  *
  * Errors: VKD_E_FILE: there are no parameters yet, or the file is gone; VKD_E_FORMAT, VKD_E_SHAPE,
  * VKD_E_DATA: the file is damaged or of another model; VKD_E_ARGUMENT: no such model or tap, or a
@@ -181,8 +182,9 @@ typedef struct vkd_predictor_out {
     float *const *taps; /* (tap_count) arrays (count, ...) of the tap's shape */
 } vkd_predictor_out;
 
-/* Answers for `count` samples of the test split, in any order. Errors: VKD_E_ARGUMENT: a number
- * beyond the split; VKD_E_DEVICE..., VKD_E_MEMORY. */
+/* Answers for `count` samples of the test split, in any order, in steps of 16. Where another batch
+ * adds in another order, logits differ from vkd_predictor_logits in the last bits. Errors:
+ * VKD_E_ARGUMENT: a number beyond the split; VKD_E_DEVICE..., VKD_E_MEMORY. */
 VKD_API vkd_result vkd_predictor_run(vkd_predictor *p, const uint32_t *samples, uint32_t count,
                                      const vkd_predictor_out *out);
 
