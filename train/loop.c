@@ -168,6 +168,8 @@ static vkd_result collect(loop *l) {
     const float *scale = vkd_program_output(l->program, ticket, "loss_scale", NULL);
     l->p->loss_scale = scale ? (double)*scale : 0;
     count_skip(l, guard[1] == 0);
+    if (guard[1] == 0) r = vkd__metrics_skipped(s, l->p, s->step + 1);
+    if (r) return r;
     l->gradient_norm = (double)guard[0];
     s->sums.steps++;
     s->sums.loss += (double)*loss;

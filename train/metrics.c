@@ -2,11 +2,12 @@
 /* metrics.jsonl: one JSON object a line. Rows of steps have "phase" (the model's name, or its
  * control's), "stage", "step", the loss and each of its terms (means since the last row, before
  * their weights), "gradient_norm", "learning_rate", "samples_per_second"; rows of epochs have
- * "phase", "stage", "epoch", "test_accuracy", "calibration_error", and with a teacher "kl",
- * "agreement" and "teacher_entropy". A phase begins with the row of step 0: "scale.<term>", weight
- * times value, and "gradient_norm.<term>". Rows with "warning" say what looks wrong; a setting that
- * a viewer turned is a row with "event": "setting", "step", "name", "from" and "to". The first row
- * has "device" and "sizes", what kernels are launched with: they decide the order of sums. */
+ * "phase", "stage", "epoch", "step", "test_accuracy", "calibration_error", and with a teacher "kl",
+ * "agreement" and "teacher_entropy". A phase begins with "event": "stage" and the row of step 0:
+ * "scale.<term>", weight times value, and "gradient_norm.<term>". Rows with "warning" say what
+ * looks wrong; other rows with "event" and "step" are what happened: "setting", which a viewer
+ * turned, "skipped", "resumed". The first row has "device" and "sizes", what kernels are launched
+ * with: they decide the order of sums. docs/formats.md has them all; metrics_rows.c reads them. */
 #include <math.h>
 #include <string.h>
 
@@ -95,12 +96,35 @@ vkd_result vkd__metrics_step(vkd__session *s, const vkd_progress *p) {
     return write_line(s, &t);
 }
 
+static vkd__text event(const vkd__session *s, const vkd__phase *p, uint64_t step,
+                       const char *name) {
+    vkd__text t = {.ctx = s->ctx};
+    vkd__text_add(&t, "{\"phase\": \"%s\", \"stage\": \"%s\", \"step\": %llu, \"event\": \"%s\"",
+                  p->group, p->stage->name, (unsigned long long)step, name);
+    return t;
+}
+
+vkd_result vkd__metrics_stage(vkd__session *s, const vkd__phase *p) {
+    vkd__text t = event(s, p, 0, "stage");
+    vkd__text_add(&t, ", \"steps\": %llu", (unsigned long long)p->steps);
+    if (p->teacher_count)
+        vkd__text_add(&t, ", \"teacher\": \"%s\"", s->recipe->models[p->teacher].name);
+    return write_line(s, &t);
+}
+
+vkd_result vkd__metrics_resumed(vkd__session *s, const vkd__phase *p) {
+    vkd__text t = event(s, p, s->step, "resumed");
+    return write_line(s, &t);
+}
+
+vkd_result vkd__metrics_skipped(vkd__session *s, const vkd__phase *p, uint64_t step) {
+    vkd__text t = event(s, p, step, "skipped");
+    return write_line(s, &t);
+}
+
 vkd_result vkd__metrics_setting(vkd__session *s, const vkd__phase *p, const char *name, double from,
                                 double to) {
-    vkd__text t = {.ctx = s->ctx};
-    vkd__text_add(&t,
-                  "{\"phase\": \"%s\", \"stage\": \"%s\", \"step\": %llu, \"event\": \"setting\"",
-                  p->group, p->stage->name, (unsigned long long)s->step);
+    vkd__text t = event(s, p, s->step, "setting");
     vkd__text_add(&t, ", \"name\": \"%s\"", name);
     member(&t, "from", from);
     member(&t, "to", to);
@@ -110,8 +134,8 @@ vkd_result vkd__metrics_setting(vkd__session *s, const vkd__phase *p, const char
 vkd_result vkd__metrics_epoch(vkd__session *s, const vkd__phase *p, uint64_t epoch,
                               const vkd__figures *f) {
     vkd__text t = {.ctx = s->ctx};
-    vkd__text_add(&t, "{\"phase\": \"%s\", \"stage\": \"%s\", \"epoch\": %llu", p->group,
-                  p->stage->name, (unsigned long long)epoch);
+    vkd__text_add(&t, "{\"phase\": \"%s\", \"stage\": \"%s\", \"epoch\": %llu, \"step\": %llu",
+                  p->group, p->stage->name, (unsigned long long)epoch, (unsigned long long)s->step);
     member(&t, "test_accuracy", f->accuracy);
     member(&t, "calibration_error", f->calibration);
     if (isfinite(f->agreement)) {

@@ -339,7 +339,8 @@ static vkd_result run_phase(vkd__session *s, vkd__phase *p, bool restore) {
  * is killed between two lines here goes on at the right place. */
 static vkd_result train_phase(vkd__session *s, bool restore) {
     vkd__phase *p = &s->phases[s->phase];
-    vkd_result r = run_phase(s, p, restore);
+    vkd_result r = restore || p->shared ? VKD_OK : vkd__metrics_stage(s, p);
+    if (!r) r = run_phase(s, p, restore);
     if (!r && !p->shared && p->last) r = save_model(s, p);
     if (r) return r;
     if (!p->control && !p->shared && p->model)
@@ -379,6 +380,8 @@ vkd_result vkd__session_train(vkd__session *s) {
     vkd_result r = VKD_OK;
     if (s->desc->resume) r = vkd__checkpoint_read(s, &restore);
     if (!r) r = vkd__metrics_open(s);
+    if (!r && restore && s->phase < s->phase_count)
+        r = vkd__metrics_resumed(s, &s->phases[s->phase]);
     if (!r) r = open_live(s);
     /* Between phases nothing but parameters was saved, and they are in the store already. Within
      * one, the loop restores, after its graph has made the optimiser's state. */

@@ -371,6 +371,10 @@ typedef struct vkd__label_row {
 vkd_result vkd__metrics_label(vkd__session *s, const vkd__phase *p, const vkd__label_row *row);
 vkd_result vkd__metrics_start(vkd__session *s, const vkd__phase *p);
 vkd_result vkd__metrics_warning(vkd__session *s, const vkd__phase *p, const char *text);
+/* A phase begins, one goes on after an interruption, a step was left out. */
+vkd_result vkd__metrics_stage(vkd__session *s, const vkd__phase *p);
+vkd_result vkd__metrics_resumed(vkd__session *s, const vkd__phase *p);
+vkd_result vkd__metrics_skipped(vkd__session *s, const vkd__phase *p, uint64_t step);
 /* A setting that a viewer has changed. */
 vkd_result vkd__metrics_setting(vkd__session *s, const vkd__phase *p, const char *name, double from,
                                 double to);

@@ -32,7 +32,9 @@ void vkd__unlock_file(int lock); /* -1 is allowed */
 /* A file that two programs read and write at the same time, at places and never mapped: one that is
  * cut short meanwhile gives fewer bytes and ends nobody. -1: it cannot be opened. */
 int vkd__shared_open(const char *path, bool create);
+int vkd__shared_open_to_read(const char *path);
 void vkd__shared_close(int file);                                      /* -1 is allowed */
+uint64_t vkd__shared_size(int file);                                   /* 0: cannot be told */
 size_t vkd__shared_read(int file, uint64_t at, void *to, size_t size); /* bytes that are there */
 bool vkd__shared_write(int file, uint64_t at, const void *from, size_t size);
 bool vkd__shared_resize(int file, uint64_t size);

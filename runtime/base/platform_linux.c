@@ -207,13 +207,26 @@ void vkd__unlock_file(int lock) {
 
 /* ---- Shared files ---------------------------------------------------------------------------- */
 
-int vkd__shared_open(const char *path, bool create) {
-    const int fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK | (create ? O_CREAT : 0), 0666);
+/* Takes the descriptor over. */
+static int if_regular(int fd) {
     struct stat info;
     if (fd < 0) return -1;
     if (!fstat(fd, &info) && S_ISREG(info.st_mode)) return fd;
     close(fd);
     return -1;
+}
+
+int vkd__shared_open(const char *path, bool create) {
+    return if_regular(open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK | (create ? O_CREAT : 0), 0666));
+}
+
+int vkd__shared_open_to_read(const char *path) {
+    return if_regular(open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+}
+
+uint64_t vkd__shared_size(int file) {
+    struct stat info;
+    return fstat(file, &info) || info.st_size < 0 ? 0 : (uint64_t)info.st_size;
 }
 
 void vkd__shared_close(int file) {
