@@ -18,7 +18,7 @@ typedef struct vkd__inspect_entry {
     uint32_t first, last; /* phases that train it; VKD__NONE: none does */
     const char *file;     /* its own in the folder, there or not */
     const char *shared;   /* the first seed's, where that trained it; or NULL */
-    const char *group;    /* in the checkpoint: its own, or that of its moving average */
+    const char *average;  /* group of its moving average, where the checkpoint has one; or NULL */
 } vkd__inspect_entry;
 
 struct vkd_inspect {

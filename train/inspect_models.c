@@ -82,7 +82,7 @@ static vkd_result add_model(vkd_inspect *i, uint32_t model, const char *group,
     const vkd__recipe_model *m = &i->recipe->models[model];
     vkd_inspect_model *out = &i->models[i->info.model_count];
     vkd__inspect_entry *e = &i->entries[i->info.model_count++];
-    *e = (vkd__inspect_entry){.model = m, .group = group};
+    *e = (vkd__inspect_entry){.model = m};
     *out = (vkd_inspect_model){.name = group, .model = m->name, .arch = m->def->name, .path = ""};
     vkd_result r = find_phases(i, group, e, out);
     if (like) {
@@ -145,11 +145,20 @@ static bool is_begun(const vkd_inspect *i, const vkd__inspect_entry *e) {
            (e->first < i->place.phase || (e->first == i->place.phase && i->place.step > 0));
 }
 
-/* A stage that averages parameters shows what it would end with. */
-static const char *group_of(const vkd_inspect *i, const vkd_inspect_model *m) {
-    if (i->place.phase >= i->outline.phase_count || !i->place.step) return m->name;
+/* The phase that the checkpoint is within, if it trains this model. */
+static const vkd__phase *under_way(const vkd_inspect *i, const vkd_inspect_model *m) {
+    if (i->place.phase >= i->outline.phase_count || !i->place.step) return NULL;
     const vkd__phase *p = &i->outline.phases[i->place.phase];
-    return p->model && p->average && !strcmp(p->group, m->name) ? p->average : m->name;
+    return p->model && !strcmp(p->group, m->name) ? p : NULL;
+}
+
+/* A stage that averages parameters shows what it would end with. */
+static void of_checkpoint(const vkd_inspect *i, vkd__inspect_entry *e, vkd_inspect_model *m) {
+    const vkd__phase *p = under_way(i, m);
+    m->source = VKD_INSPECT_CHECKPOINT;
+    m->path = i->checkpoint_path;
+    m->step = p ? i->place.step : 0;
+    e->average = p ? p->average : NULL;
 }
 
 /* Without a checkpoint, which someone may have removed, a file counts that is as new as the run. */
@@ -161,7 +170,6 @@ static bool is_finished(const vkd_inspect *i, const vkd__inspect_entry *e) {
 
 static void find_one(const vkd_inspect *i, vkd__inspect_entry *e, vkd_inspect_model *m) {
     vkd__stamp stamp;
-    e->group = m->name;
     m->source = VKD_INSPECT_NONE;
     m->path = "";
     m->step = 0;
@@ -172,10 +180,7 @@ static void find_one(const vkd_inspect *i, vkd__inspect_entry *e, vkd_inspect_mo
         m->source = VKD_INSPECT_FILE;
         m->path = e->file;
     } else if (e->first != VKD__NONE && (e->shared ? i->placed : is_begun(i, e))) {
-        m->source = VKD_INSPECT_CHECKPOINT;
-        m->path = i->checkpoint_path;
-        m->step = i->place.phase >= e->first && i->place.phase <= e->last ? i->place.step : 0;
-        e->group = group_of(i, m);
+        of_checkpoint(i, e, m);
     } else if (e->model->load) {
         m->source = VKD_INSPECT_LOADED;
         m->path = e->model->load;

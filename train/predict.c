@@ -101,15 +101,18 @@ static void write_indices(vkd__predictor *p) {
         indices[i] = (int32_t)i;
 }
 
-/* A checkpoint holds parameters in the order of the store, under the group's name. */
-static vkd_result load_checkpoint(vkd__predictor *p, const char *path, const char *group) {
+/* A checkpoint holds parameters in the order of the store, under the group's name. An average has
+ * the running statistics of the model itself. */
+static vkd_result load_checkpoint(vkd__predictor *p, const char *path, const char *group,
+                                  const char *average) {
     vkd__st_file *file = NULL;
     vkd_result r = vkd__st_open(p->ctx, path, &file);
     for (uint32_t i = 0; i < vkd_store_count(p->store) && !r; i++) {
         const vkd_store_info info = vkd_store_at(p->store, i);
         char name[256];
         if (!info.parameter && !info.buffer) continue;
-        snprintf(name, sizeof name, "%s%s", group, strchr(info.name, '.'));
+        snprintf(name, sizeof name, "%s%s", info.parameter && average ? average : group,
+                 strchr(info.name, '.'));
         const vkd__st_tensor *t = vkd__st_find(file, name);
         const size_t bytes = (size_t)vkd_shape_count(info.shape) * vkd_dtype_size(info.dtype);
         if (!t || t->dtype != info.dtype || t->bytes != bytes)
@@ -124,7 +127,7 @@ static vkd_result load_checkpoint(vkd__predictor *p, const char *path, const cha
 
 static vkd_result load(vkd__predictor *p, const vkd__predictor_desc *desc) {
     if (p->shares) return VKD_OK;
-    if (desc->group) return load_checkpoint(p, desc->path, desc->group);
+    if (desc->group) return load_checkpoint(p, desc->path, desc->group, desc->average);
     return vkd__model_load(p->ctx, p->store, GROUP, desc->path, p->saved.classes, NULL);
 }
 

@@ -12,9 +12,9 @@ typedef struct vkd__predictor_desc {
     /* How it is built, where the file's metadata is not asked; the predictor takes it over, after a
      * failure too. Or NULL. */
     vkd__saved_model *saved;
-    /* With `saved`: path is a checkpoint, and this the group whose parameters are taken. Or NULL.
-     */
-    const char *group;
+    /* With `saved`: path is a checkpoint, and this the model's group in it; and the group that has
+     * a moving average of its parameters, which is taken then. Or NULL. */
+    const char *group, *average;
     /* One that lends its model and parameters, and outlives this one: path is for messages then. Or
      * NULL. */
     const struct vkd__predictor *share;

@@ -58,7 +58,8 @@ typedef struct vkd_inspect_model {
     const vkd_inspect_tap *taps; /* from input to "logits" */
     vkd_inspect_source source;
     const char *path; /* of the file behind source; "" for none */
-    uint64_t step;    /* with VKD_INSPECT_CHECKPOINT: steps done of the phase */
+    uint64_t step;    /* with VKD_INSPECT_CHECKPOINT: steps done of the stage it is in, 0 between
+                         two stages */
     uint64_t version; /* another number when the file is another */
 } vkd_inspect_model;
 
