@@ -18,6 +18,7 @@ typedef struct curve {
 
 typedef struct stage {
     const char *phase, *stage;
+    uint32_t index;
     uint64_t step; /* newest */
     curve curves[VKD__METRICS_SERIES];
     uint32_t curve_count;
@@ -75,22 +76,24 @@ static const char *name_of(const json_t *row, const char *key) {
     return text && length && length < VKD__METRICS_NAME && !memchr(text, 0, length) ? text : NULL;
 }
 
-/* *out is NULL where there are too many, or the row names none. */
-static vkd_result find_stage(vkd__metrics_rows *m, const json_t *row, stage **out) {
-    const char *phase = name_of(row, "phase"), *name = name_of(row, "stage");
-    *out = NULL;
-    if (!phase || !name) return VKD_OK;
+static stage *find_stage(const vkd__metrics_rows *m, const char *phase, const char *name) {
     /* Rows come in runs of one stage. */
     for (uint32_t i = m->stage_count; i-- > 0;)
-        if (!strcmp(m->stages[i]->phase, phase) && !strcmp(m->stages[i]->stage, name)) {
-            *out = m->stages[i];
-            return VKD_OK;
-        }
+        if (!strcmp(m->stages[i]->phase, phase) && !strcmp(m->stages[i]->stage, name))
+            return m->stages[i];
+    return NULL;
+}
+
+/* *out is NULL where there are too many. */
+static vkd_result add_stage(vkd__metrics_rows *m, const char *phase, const char *name,
+                            stage **out) {
+    *out = NULL;
     if (m->stage_count == VKD__METRICS_PHASES) return VKD_OK;
     stage *s = vkd__alloc(m->ctx, 1, sizeof *s);
     if (!s) return VKD_E_MEMORY;
     s->phase = vkd__arena_format(&m->arena, "%s", phase);
     s->stage = vkd__arena_format(&m->arena, "%s", name);
+    s->index = m->stage_count;
     if (!s->phase || !s->stage) {
         vkd__free(m->ctx, s);
         return VKD_E_MEMORY;
@@ -99,11 +102,13 @@ static vkd_result find_stage(vkd__metrics_rows *m, const json_t *row, stage **ou
     return VKD_OK;
 }
 
+/* *out is as it was where there is none. */
 static bool step_of(const json_t *row, const char *key, double *out) {
     const json_t *value = json_object_get(row, key);
-    if (!json_is_integer(value)) return false;
-    *out = (double)json_integer_value(value);
-    return *out >= 0 && *out <= LARGEST_STEP;
+    const double step = (double)json_integer_value(value);
+    if (!json_is_integer(value) || !(step >= 0 && step <= LARGEST_STEP)) return false;
+    *out = step;
+    return true;
 }
 
 /* ---- Numbers ---- */
@@ -172,15 +177,19 @@ static bool is_place(const char *key) {
     return !strcmp(key, "step") || !strcmp(key, "epoch");
 }
 
-/* *taken is false for a row that says nothing of a step, or goes back. */
-static vkd_result take_numbers(vkd__metrics_rows *m, stage *s, json_t *row, bool *taken) {
-    double step = (double)s->step, epoch = 0;
+/* false for a row of numbers that says nothing of a step, or goes back. Rows of evaluations had no
+ * step once: they are of the newest. */
+static bool place_of(const json_t *row, const stage *s, double *step) {
+    double epoch = 0;
+    const double newest = s ? (double)s->step : 0;
+    *step = newest;
+    return (step_of(row, "step", step) || step_of(row, "epoch", &epoch)) && *step >= newest;
+}
+
+static vkd_result take_numbers(vkd__metrics_rows *m, stage *s, json_t *row, double step) {
     const char *key = NULL;
     json_t *value = NULL;
     vkd_result r = VKD_OK;
-    *taken = step_of(row, "step", &step) || step_of(row, "epoch", &epoch);
-    *taken = *taken && step >= (double)s->step;
-    if (!*taken) return VKD_OK;
     s->step = (uint64_t)step;
     json_object_foreach(row, key, value) {
         if (r || is_place(key) || (!json_is_number(value) && !json_is_null(value))) continue;
@@ -247,12 +256,16 @@ static bool kind_of_event(const json_t *row, vkd_event_kind *out) {
                                          json_is_number(json_object_get(row, "samples")));
 }
 
-static vkd_result take_event(vkd__metrics_rows *m, const stage *s, uint32_t index,
-                             const json_t *row, vkd_event_kind kind) {
+static vkd_result take_event(vkd__metrics_rows *m, const stage *s, const json_t *row,
+                             vkd_event_kind kind) {
     double step = (double)s->step;
     step_of(row, "step", &step);
-    vkd_event e = {
-        .kind = kind, .phase = index, .step = (uint64_t)step, .name = "", .from = NAN, .to = NAN};
+    vkd_event e = {.kind = kind,
+                   .phase = s->index,
+                   .step = (uint64_t)step,
+                   .name = "",
+                   .from = NAN,
+                   .to = NAN};
     if (kind == VKD_EVENT_SETTING) {
         e.name = text_of(m, name_of(row, "name"));
         e.from = number_of(row, "from");
@@ -267,29 +280,29 @@ static vkd_result take_event(vkd__metrics_rows *m, const stage *s, uint32_t inde
 
 /* ---- Rows ---- */
 
+static vkd_result take_device(vkd__metrics_rows *m, const char *name) {
+    const char *device = text_of(m, name);
+    if (device) m->device = device;
+    return device ? VKD_OK : VKD_E_MEMORY;
+}
+
+/* *taken is false for what is no row. */
 static vkd_result take_row(vkd__metrics_rows *m, json_t *row, bool *taken) {
-    stage *s = NULL;
+    const char *device = json_string_value(json_object_get(row, "device"));
+    const char *phase = name_of(row, "phase"), *name = name_of(row, "stage");
     vkd_event_kind kind;
-    *taken = false;
-    if (json_is_string(json_object_get(row, "device"))) {
-        const char *device = text_of(m, json_string_value(json_object_get(row, "device")));
-        if (!device) return VKD_E_MEMORY;
-        m->device = device;
-        *taken = true;
-        return VKD_OK;
-    }
-    const vkd_result r = find_stage(m, row, &s);
+    double step = 0;
+    *taken = device;
+    if (device) return take_device(m, device);
+    if (!phase || !name) return VKD_OK;
+    stage *s = find_stage(m, phase, name);
+    const bool event = kind_of_event(row, &kind);
+    *taken = event || json_object_get(row, "event") || place_of(row, s, &step);
+    if (!*taken || (!event && json_object_get(row, "event"))) return VKD_OK;
+    const vkd_result r = s ? VKD_OK : add_stage(m, phase, name, &s);
+    *taken = s;
     if (r || !s) return r;
-    uint32_t index = 0;
-    while (m->stages[index] != s)
-        index++;
-    if (kind_of_event(row, &kind)) {
-        *taken = true;
-        return take_event(m, s, index, row, kind);
-    }
-    if (!json_object_get(row, "event")) return take_numbers(m, s, row, taken);
-    *taken = true;
-    return VKD_OK;
+    return event ? take_event(m, s, row, kind) : take_numbers(m, s, row, step);
 }
 
 static vkd_result take_line(vkd__metrics_rows *m, const char *line, size_t length) {

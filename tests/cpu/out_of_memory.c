@@ -18,7 +18,7 @@
 #include "train/model_file.h"
 #include "train/session.h"
 #include "train/tree.h"
-#include "vkdistill/train.h"
+#include "vkdistill/inspect.h"
 
 /* ---- An allocator that fails when told ---- */
 
@@ -223,6 +223,32 @@ static vkd_result sketch_of_a_run(vkd_ctx *ctx) {
     return r;
 }
 
+/* The second of two seeds, which nobody has trained yet. */
+static vkd_result inspect_run(vkd_ctx *ctx) {
+    char run[96];
+    vkd_inspect *i = NULL;
+    vkd_inspect_news news;
+    snprintf(run, sizeof run, "%s/run/seed-2", folder);
+    vkd_result r = vkd_inspect_open(ctx, run, &i);
+    if (!r) r = vkd_inspect_refresh(i, &news);
+    if (!r && (news != VKD_INSPECT_SAME || vkd_inspect_get(i)->seed_count != 2)) r = VKD_E_DATA;
+    vkd_inspect_close(i);
+    return r;
+}
+
+static vkd_result metrics_read(vkd_ctx *ctx) {
+    char run[96];
+    vkd_metrics *m = NULL;
+    const vkd_metrics_view *v = NULL;
+    snprintf(run, sizeof run, "%s/run/seed-2", folder);
+    vkd_result r = vkd_metrics_open(ctx, run, &m);
+    if (!r) r = vkd_metrics_read(m, &v);
+    if (!r && (v->rows != 2 || v->event_count != 1 || v->phases[0].series_count != 2))
+        r = VKD_E_DATA;
+    vkd_metrics_close(m);
+    return r;
+}
+
 static vkd_result recipe_parse_and_print(vkd_ctx *ctx) {
     static const char text[] =
         "name: n\n"
@@ -285,6 +311,8 @@ static const scenario scenarios[] = {
     {"make folder", folders},
     {"list folder", list_folder},
     {"sketch of a run", sketch_of_a_run},
+    {"inspect a run", inspect_run},
+    {"metrics of a run", metrics_read},
     {"recipe", recipe_parse_and_print},
     {"graph and plan", graph_and_plan},
 };
@@ -325,6 +353,30 @@ static void write_data(void) {
     }
 }
 
+/* Two seeds of a teacher and a student with a control. */
+static void write_runs(void) {
+    static const char metrics[] =
+        "{\"phase\": \"m\", \"stage\": \"s\", \"step\": 1, \"loss\": 1, \"ce\": 1}\n"
+        "{\"phase\": \"m\", \"stage\": \"s\", \"step\": 2, \"event\": \"setting\", \"name\": "
+        "\"n\", "
+        "\"from\": 1, \"to\": 2}\n{";
+    char recipe[640], path[128];
+    const int size = snprintf(
+        recipe, sizeof recipe,
+        "name: r\ndata: {format: idx, dir: %s, classes: [a, b, c]}\n"
+        "models: {m: {arch: mlp, hidden: [3]}, n: {arch: mlp, hidden: [2]}}\n"
+        "stages: [{name: s, train: m, losses: [{loss: ce}], optimiser: {name: sgd}, epochs: 1,"
+        " batch: 2}, {train: n, teacher: m, control: true, losses: [{loss: kd_kl}, {loss: hint,"
+        " taps: [fc0]}], optimiser: {name: sgd}, epochs: 1, batch: 2}]\n",
+        folder);
+    for (int i = 1; i <= 2; i++) {
+        snprintf(path, sizeof path, "%s/run/seed-%d/recipe.yaml", folder, i);
+        test_write(path, recipe, (size_t)size);
+        snprintf(path, sizeof path, "%s/run/seed-%d/metrics.jsonl", folder, i);
+        test_write(path, metrics, sizeof metrics - 1);
+    }
+}
+
 static int make_files(void **state) {
     (void)state;
     static const char *const names[] = {"train-images-idx3-ubyte", "train-labels-idx1-ubyte",
@@ -341,6 +393,7 @@ static int make_files(void **state) {
     }
     if (!r) r = safetensors_write(ctx);
     write_data();
+    write_runs();
     vkd_ctx_destroy(ctx);
     return r;
 }
