@@ -7,13 +7,14 @@
 #include "cli/cli.h"
 #include "cli/figure.h"
 #include "cli/progress.h"
+#include "cli/view.h"
 #include "vkdistill/train.h"
 
 typedef struct run_options {
     cli_words sets;
     const char *device, *out, *pool, *tune;
     uint32_t seeds;
-    bool resume, force, json, markdown, print, profile;
+    bool resume, force, json, markdown, print, profile, view;
 } run_options;
 
 static const cli_option options[] = {
@@ -38,6 +39,8 @@ static const cli_option options[] = {
     {"--markdown", CLI_FLAG, offsetof(run_options, markdown), NULL, "print the table as Markdown"},
     {"--print", CLI_FLAG, offsetof(run_options, print), NULL,
      "print the recipe with every default written out, and stop"},
+    {"--view", CLI_FLAG, offsetof(run_options, view), NULL,
+     "open the viewer on this run, where there is a display"},
 };
 
 static const cli_option *get_options(size_t *count) {
@@ -114,6 +117,7 @@ static void print_json(vkd_ctx *ctx, const vkd_run *run) {
 typedef struct watcher {
     vkd_ctx *ctx;
     cli_progress progress;
+    const char *view; /* folder that a viewer is still to be opened on, or NULL */
 } watcher;
 
 /* Adds the launches of one kernel up, in the row of the first; the others lose their calls. */
@@ -173,8 +177,17 @@ static void on_progress(void *user, const vkd_progress *progress) {
     cli_progress_show(&((watcher *)user)->progress, progress);
 }
 
+/* Once there is something to see. */
+static void open_viewer(watcher *w) {
+    if (!w->view) return;
+    cli_progress_clear(&w->progress);
+    cli_view_open(w->ctx, w->view);
+    w->view = NULL;
+}
+
+/* After the first step all that a viewer looks for is in the folder. */
 static bool on_stop(void *user) {
-    (void)user;
+    open_viewer(user);
     return vkd__stop_asked();
 }
 
@@ -184,7 +197,7 @@ static vkd_result execute(vkd_ctx *ctx, const vkd_recipe *recipe, const run_opti
         snprintf(folder, sizeof folder, "%s", o->out);
     else
         snprintf(folder, sizeof folder, "runs/%s", vkd_recipe_name(recipe));
-    watcher w = {.ctx = ctx};
+    watcher w = {.ctx = ctx, .view = o->view ? folder : NULL};
     cli_progress_init(&w.progress);
     const vkd_run_desc desc = {.folder = folder,
                                .resume = o->resume,
@@ -203,6 +216,7 @@ static vkd_result execute(vkd_ctx *ctx, const vkd_recipe *recipe, const run_opti
                  vkd_device_name(device), folder);
     if (!r) r = vkd_run_create(ctx, device, recipe, &desc, &run);
     if (!r) r = vkd_run_execute(run);
+    if (!r) open_viewer(&w); /* on one that had been finished before */
     cli_progress_clear(&w.progress);
     if (!r && o->json) print_json(ctx, run);
     if (!r && !o->json) print_table(ctx, run, o->markdown);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* All that is neither C11 nor Vulkan. One file for each system: platform_linux.c so far. */
+/* All that is neither C11 nor Vulkan. Files for each system: platform_linux.c and programs_linux.c
+ * so far. */
 #ifndef VKD_PLATFORM_H
 #define VKD_PLATFORM_H
 
@@ -72,6 +73,16 @@ void vkd__sleep(double seconds);
  * SIGINT ends it at once. Writing beyond a limit on the size of files becomes an error. */
 void vkd__catch_signals(void);
 bool vkd__stop_asked(void);
+
+/* Finds a program beside the one that runs, else in PATH. false: there is none. */
+bool vkd__find_program(const char *name, char *out, size_t size);
+/* Starts a program that lives on its own: the terminal's signals do not reach it, it outlives the
+ * caller, and the caller need not wait for it. It has no input; what it prints goes where the
+ * caller's messages go if that is a terminal, else nowhere. words: its arguments, the first its
+ * name; NULL ends. Errors: VKD_E_FILE: it cannot be started. */
+vkd_result vkd__start_program(vkd_ctx *ctx, const char *path, const char *const *words);
+/* Whether a window can be opened, as far as the environment says. */
+bool vkd__has_display(void);
 
 bool vkd__is_terminal(int fd); /* 1 or 2 */
 uint32_t vkd__terminal_width(void);
