@@ -117,7 +117,7 @@ static void the_scale_of_a_term_is_that_of_the_first_step(void **state) {
     json_decref(s);
 }
 
-/* Gradients of f16 would be zero without a loss scale; the probe is in f32. */
+/* Gradients of f16 would be zero without a loss scale; the terms are gauged in f32. */
 static void the_scale_is_the_same_in_mixed_precision(void **state) {
     const bench *b = *state;
     const char *const sets[] = {"precision=mixed", "log_every=1", "stages.teach.losses.ce.weight=3",
@@ -145,7 +145,7 @@ static void epochs_say_how_near_the_teacher_is(void **state) {
 
 /* Each term is computed once before the first step, batch statistics and all: what that does to the
  * running ones is undone, however many terms there are. */
-static void the_probe_leaves_running_statistics_alone(void **state) {
+static void gauging_leaves_running_statistics_alone(void **state) {
     const bench *b = *state;
     static const char *const losses[] = {"{loss: ce}", "{loss: ce}, {loss: ce, name: more, weight: "
                                                        "0}, {loss: ce, name: most, weight: 0}"};
@@ -251,7 +251,7 @@ int main(void) {
         cmocka_unit_test(the_scale_of_a_term_is_that_of_the_first_step),
         cmocka_unit_test(the_scale_is_the_same_in_mixed_precision),
         cmocka_unit_test(epochs_say_how_near_the_teacher_is),
-        cmocka_unit_test(the_probe_leaves_running_statistics_alone),
+        cmocka_unit_test(gauging_leaves_running_statistics_alone),
         cmocka_unit_test(a_good_run_is_not_warned_of),
         cmocka_unit_test(a_term_without_a_gradient_is_warned_of),
         cmocka_unit_test(a_loss_at_chance_is_warned_of),
