@@ -60,7 +60,7 @@ static vkd_result say(vkd__session *s, const vkd__phase *p, const char *text) {
 
 /* ---- Before the first step ---- */
 
-/* What a step changes beside the parameters, such as running statistics: the probe's steps must
+/* What a step changes beside the parameters, such as running statistics: the steps that gauge must
  * leave it as it was. */
 typedef struct saved {
     vkd__arena arena;
@@ -100,12 +100,12 @@ static vkd_result put_back(const vkd__session *s, const saved *from) {
     return r;
 }
 
-typedef struct probe {
+typedef struct gauge {
     vkd_result (*write)(void *user, vkd_program *program);
     void *user;
-} probe;
+} gauge;
 
-static vkd_result ask(vkd__session *s, const probe *by, vkd_program *program, vkd__watch *out) {
+static vkd_result ask(vkd__session *s, const gauge *by, vkd_program *program, vkd__watch *out) {
     uint64_t ticket = 0;
     vkd_result r = by->write(by->user, program);
     if (!r) r = vkd_program_submit(program, &ticket);
@@ -119,12 +119,12 @@ static vkd_result ask(vkd__session *s, const probe *by, vkd_program *program, vk
     return VKD_OK;
 }
 
-static vkd_result probe_term(vkd__session *s, vkd__phase *p, uint32_t term, const probe *by) {
+static vkd_result gauge_term(vkd__session *s, vkd__phase *p, uint32_t term, const gauge *by) {
     vkd_graph *graph = NULL;
     vkd_plan *plan = NULL;
     vkd_program *program = NULL;
     saved before = {0};
-    vkd_result r = vkd__graph_probe(s, p, term, &graph);
+    vkd_result r = vkd__graph_gauge(s, p, term, &graph);
     if (!r) r = vkd_plan_create(graph, vkd_device_profile(s->device), &plan);
     if (!r) r = vkd_program_create(s->device, plan, &program);
     if (!r) r = vkd__term_prepare(s, p, term);
@@ -140,10 +140,10 @@ static vkd_result probe_term(vkd__session *s, vkd__phase *p, uint32_t term, cons
 
 vkd_result vkd__diagnose_start(vkd__session *s, vkd__phase *p,
                                vkd_result (*write)(void *user, vkd_program *program), void *user) {
-    const probe by = {write, user};
+    const gauge by = {write, user};
     vkd_result r = VKD_OK;
     for (uint32_t i = 0; i < p->term_count && !r; i++)
-        r = probe_term(s, p, i, &by);
+        r = gauge_term(s, p, i, &by);
     if (!r) r = vkd__metrics_start(s, p);
     for (uint32_t i = 0; i < p->term_count && !r; i++)
         r = say(s, p, dead_text(s, p, i));

@@ -231,7 +231,7 @@ static vkd_tensor gradient_norm(vkd_graph *g, const vkd__session *s, const char 
     return vkd_sqrt(g, sum);
 }
 
-vkd_result vkd__graph_probe(const vkd__session *s, const vkd__phase *p, uint32_t term,
+vkd_result vkd__graph_gauge(const vkd__session *s, const vkd__phase *p, uint32_t term,
                             vkd_graph **out) {
     *out = NULL;
     vkd_graph *g = NULL;

@@ -309,7 +309,8 @@ static vkd_result open_evaluation(loop *l) {
 static vkd_result open_loop(loop *l, bool restore) {
     vkd__session *s = l->s;
     vkd_result r = open_orders(l);
-    /* The probe's programs are gone before the step's is made: their memory does not add up. */
+    /* The programs that gauge the terms are gone before the step's is made: their memory does not
+     * add up. */
     if (!r && !restore) r = vkd__tables_fill(s, l->p);
     if (!r && !restore) r = vkd__diagnose_start(s, l->p, write_inputs, l);
     if (!r) r = make_program(l, !restore);

@@ -165,7 +165,7 @@ vkd__order_desc vkd__stage_order(const vkd__session *s, const vkd__recipe_stage 
 vkd_result vkd__graph_train(const vkd__session *s, const vkd__phase *p, vkd_graph **out);
 /* The step's inputs; outputs "value" of one term, without its weight, and "norm", of its gradient
  * by the model's parameters. Changes no parameter. */
-vkd_result vkd__graph_probe(const vkd__session *s, const vkd__phase *p, uint32_t term,
+vkd_result vkd__graph_gauge(const vkd__session *s, const vkd__phase *p, uint32_t term,
                             vkd_graph **out);
 /* Names what a phase's losses read: adapters, of a group that is not laid out yet, and tables. */
 vkd_result vkd__graph_declare(const vkd__session *s, const vkd__phase *p);
