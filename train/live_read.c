@@ -80,6 +80,12 @@ static vkd_result check(vkd_live *l, const vkd__live_header *h) {
 
 /* ---- Opening ---- */
 
+/* Of a run that may only be read there is all to see, and nothing to ask. */
+static int open_file(const char *path) {
+    const int file = vkd__shared_open(path, false);
+    return file < 0 ? vkd__shared_open_to_read(path) : file;
+}
+
 vkd_result vkd_live_open(vkd_ctx *ctx, const char *folder, vkd_live **out) {
     *out = NULL;
     vkd_live *l = vkd__alloc(ctx, 1, sizeof *l);
@@ -90,7 +96,7 @@ vkd_result vkd_live_open(vkd_ctx *ctx, const char *folder, vkd_live **out) {
         vkd__text_term(&path);
         return VKD_E_MEMORY;
     }
-    *l = (vkd_live){.ctx = ctx, .path = path.text, .file = vkd__shared_open(path.text, false)};
+    *l = (vkd_live){.ctx = ctx, .path = path.text, .file = open_file(path.text)};
     vkd_result r = VKD_OK;
     if (l->file < 0)
         r = vkd__fail(ctx, VKD_E_FILE,
@@ -202,7 +208,7 @@ static vkd_result take(vkd_live *l, bool *taken) {
 /* A run that was started over has another file of the same name. */
 static void follow(vkd_live *l) {
     if (vkd__shared_is(l->file, l->path)) return;
-    const int other = vkd__shared_open(l->path, false);
+    const int other = open_file(l->path);
     if (other < 0) return; /* gone: what was seen last stays */
     vkd__shared_close(l->file);
     l->file = other;

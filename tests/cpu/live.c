@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/philox.h"
@@ -316,6 +317,29 @@ static void noise_is_survived(void **state) {
     vkd_ctx_destroy(ctx);
 }
 
+/* Whoever may read a file and not write it can look on. Nothing is forbidden to root, who leaves
+ * this out. */
+static void a_file_that_may_only_be_read_is_read(void **state) {
+    (void)state;
+    vkd_ctx *ctx = test_ctx();
+    vkd__live_writer *w = writer(ctx);
+    publish(w);
+    if (!geteuid()) {
+        vkd__live_writer_destroy(w);
+        vkd_ctx_destroy(ctx);
+        skip();
+    }
+    assert_int_equal(chmod(path, 0400), 0);
+    vkd_live *l = NULL;
+    assert_int_equal(vkd_live_open(ctx, folder, &l), VKD_OK);
+    assert_int_equal(look(l, ctx)->step, 7);
+    assert_int_equal(vkd_live_watch(l), VKD_E_FILE);
+    vkd_live_close(l);
+    assert_int_equal(chmod(path, 0600), 0);
+    vkd__live_writer_destroy(w);
+    vkd_ctx_destroy(ctx);
+}
+
 static void a_folder_without_a_run_is_an_error(void **state) {
     (void)state;
     vkd_ctx *ctx = test_ctx();
@@ -335,6 +359,7 @@ int main(void) {
         cmocka_unit_test(every_beginning_of_a_file_is_refused),
         cmocka_unit_test(lies_are_refused),
         cmocka_unit_test(noise_is_survived),
+        cmocka_unit_test(a_file_that_may_only_be_read_is_read),
         cmocka_unit_test(a_folder_without_a_run_is_an_error),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
