@@ -168,8 +168,8 @@ static vkd_result create_commands(vkd_device *d) {
 
 static vkd_result open_device(vkd_device *d, const vkd_device_desc *desc) {
     d->validated = desc->validate;
-    vkd_result r =
-        vkd__instance_create(d->ctx, desc->validate, &d->messages, &d->instance, &d->messenger);
+    vkd_result r = vkd__instance_create(d->ctx, desc->validate, NULL, 0, &d->messages, &d->instance,
+                                        &d->messenger);
     if (!r) r = choose(d, desc->choice);
     if (!r && d->statistics && !d->probe.statistics)
         r = vkd__fail(d->ctx, VKD_E_NO_DEVICE,

@@ -56,7 +56,8 @@ static VkDebugUtilsMessengerCreateInfoEXT messenger_info(vkd__messages *messages
         .pUserData = messages};
 }
 
-static VkResult create(bool validate, vkd__messages *messages, VkInstance *out) {
+static VkResult create(bool validate, const char *const *wanted, uint32_t count,
+                       vkd__messages *messages, VkInstance *out) {
     const VkApplicationInfo app = {.sType = VK_STRUCTURE_TYPE_APPLICATION_INFO,
                                    .pApplicationName = "vkdistill",
                                    .apiVersion = VK_API_VERSION_1_3};
@@ -68,20 +69,25 @@ static VkResult create(bool validate, vkd__messages *messages, VkInstance *out) 
                                                 .enabledValidationFeatureCount = VKD_COUNT(enable),
                                                 .pEnabledValidationFeatures = enable};
     const char *const layers[] = {VALIDATION};
-    const char *const extensions[] = {VK_EXT_DEBUG_UTILS_EXTENSION_NAME,
-                                      VK_EXT_VALIDATION_FEATURES_EXTENSION_NAME};
+    const char *extensions[16] = {VK_EXT_DEBUG_UTILS_EXTENSION_NAME,
+                                  VK_EXT_VALIDATION_FEATURES_EXTENSION_NAME};
+    uint32_t extension_count = validate ? 2 : 0;
+    VKD_ASSERT(count + 2 <= VKD_COUNT(extensions));
+    for (uint32_t i = 0; i < count; i++)
+        extensions[extension_count++] = wanted[i];
     return vkCreateInstance(
         &(VkInstanceCreateInfo){.sType = VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO,
                                 .pNext = validate ? &validation : NULL,
                                 .pApplicationInfo = &app,
                                 .enabledLayerCount = validate ? VKD_COUNT(layers) : 0,
                                 .ppEnabledLayerNames = layers,
-                                .enabledExtensionCount = validate ? VKD_COUNT(extensions) : 0,
+                                .enabledExtensionCount = extension_count,
                                 .ppEnabledExtensionNames = extensions},
         NULL, out);
 }
 
-vkd_result vkd__instance_create(vkd_ctx *ctx, bool validate, vkd__messages *messages,
+vkd_result vkd__instance_create(vkd_ctx *ctx, bool validate, const char *const *extensions,
+                                uint32_t extension_count, vkd__messages *messages,
                                 VkInstance *instance, VkDebugUtilsMessengerEXT *messenger) {
     const vkd_result r = find_loader(ctx);
     if (r) return r;
@@ -89,7 +95,7 @@ vkd_result vkd__instance_create(vkd_ctx *ctx, bool validate, vkd__messages *mess
         return vkd__fail(ctx, VKD_E_NO_DEVICE,
                          "validation was asked for, but the layer " VALIDATION
                          " is not installed (Debian and Ubuntu: vulkan-validationlayers)");
-    VkResult result = create(validate, messages, instance);
+    VkResult result = create(validate, extensions, extension_count, messages, instance);
     if (result == VK_ERROR_INCOMPATIBLE_DRIVER)
         return vkd__fail(ctx, VKD_E_NO_DEVICE,
                          "no Vulkan driver is installed; install the one for your card (Debian and "

@@ -5,9 +5,12 @@
 
 #include "gpu/gpu.h"
 
-/* Errors: VKD_E_NO_DEVICE says what is missing: loader, driver, or layer. On failure *instance may
+/* extensions  (extension_count) that are wanted beside those for validation; may be NULL
+ *
+ * Errors: VKD_E_NO_DEVICE says what is missing: loader, driver, or layer. On failure *instance may
  * be set and is to be destroyed. */
-vkd_result vkd__instance_create(vkd_ctx *ctx, bool validate, vkd__messages *messages,
+vkd_result vkd__instance_create(vkd_ctx *ctx, bool validate, const char *const *extensions,
+                                uint32_t extension_count, vkd__messages *messages,
                                 VkInstance *instance, VkDebugUtilsMessengerEXT *messenger);
 void vkd__instance_destroy(VkInstance instance, VkDebugUtilsMessengerEXT messenger);
 

@@ -58,7 +58,7 @@ vkd_result vkd__device_reports(vkd_ctx *ctx, vkd__device_report **out, uint32_t 
     vkd__messages messages = {.ctx = ctx};
     VkInstance instance = VK_NULL_HANDLE;
     VkDebugUtilsMessengerEXT messenger = VK_NULL_HANDLE;
-    vkd_result r = vkd__instance_create(ctx, false, &messages, &instance, &messenger);
+    vkd_result r = vkd__instance_create(ctx, false, NULL, 0, &messages, &instance, &messenger);
     if (!r) r = describe_all(ctx, instance, out, count);
     vkd__instance_destroy(instance, messenger);
     return r;
