@@ -222,13 +222,20 @@ static vkd_result submit(view_renderer *r, view_frame *f, const view_target *t) 
     return result;
 }
 
+vkd_result view_renderer_ready(view_renderer *r) {
+    view_gpu *v = r->gpu;
+    return view_check(
+        v,
+        v->vk.vkWaitForFences(v->device, 1, &r->frames[r->current].done, VK_TRUE, UINT64_MAX),
+        "vkWaitForFences");
+}
+
 vkd_result view_renderer_draw(view_renderer *r, const gui_frame *frame, const view_target *target) {
     view_gpu *v = r->gpu;
     view_frame *f = &r->frames[r->current];
     const VkCommandBufferBeginInfo begin = {.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO,
                                             .flags = VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT};
-    vkd_result result = view_check(
-        v, v->vk.vkWaitForFences(v->device, 1, &f->done, VK_TRUE, UINT64_MAX), "vkWaitForFences");
+    vkd_result result = view_renderer_ready(r);
     if (!result)
         result = fill(v, &f->vertices, frame->vertices, frame->vertex_count * sizeof(gui_vertex),
                       VK_BUFFER_USAGE_VERTEX_BUFFER_BIT);
