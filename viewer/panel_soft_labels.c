@@ -207,7 +207,8 @@ static void draw(panel_io *io, void *state_) {
         for (uint32_t i = 0; i < io->s->frame->setting_count; i++)
             if (!is_tau(io->s->frame->settings[i].name)) below += 1.9f;
     }
-    const float height = fmaxf(6 * io->em, gui_room_y(io->g) - below * io->em);
+    const float most = ((float)classes * 3 + 1.4f) * io->em;
+    const float height = fminf(most, fmaxf(6 * io->em, gui_room_y(io->g) - below * io->em));
     const float side = fminf(fminf(9 * io->em, gui_room_x(io->g) * 0.28f), height);
     if (io->s->info && io->s->info->pixels) {
         const gui_canvas image = gui_canvas_add(io->g, "image", side, height);

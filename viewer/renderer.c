@@ -225,8 +225,7 @@ static vkd_result submit(view_renderer *r, view_frame *f, const view_target *t) 
 vkd_result view_renderer_ready(view_renderer *r) {
     view_gpu *v = r->gpu;
     return view_check(
-        v,
-        v->vk.vkWaitForFences(v->device, 1, &r->frames[r->current].done, VK_TRUE, UINT64_MAX),
+        v, v->vk.vkWaitForFences(v->device, 1, &r->frames[r->current].done, VK_TRUE, UINT64_MAX),
         "vkWaitForFences");
 }
 

@@ -150,13 +150,19 @@ uint32_t scene_probe_row(const scene *s, uint32_t sample) {
     return SCENE_NONE;
 }
 
-/* The probe batch answers for the model that is trained now, and its teacher. */
+/* The probe batch answers for the model that is trained now, whichever side it is on, and for its
+ * teacher. */
 static const float *live_logits(const scene *s, uint32_t sample, scene_side side) {
     const uint32_t row = scene_probe_row(s, sample);
-    const char *name = side == SCENE_TEACHER ? "" : scene_model_name(s, side);
-    if (!s->frame || row == SCENE_NONE || !s->probe.logits[side]) return NULL;
-    if (side == SCENE_STUDENT && strcmp(name, s->frame->phase) != 0) return NULL;
-    return s->probe.logits[side] + (size_t)row * s->probe.classes;
+    const char *name = scene_model_name(s, side);
+    if (!s->frame || row == SCENE_NONE) return NULL;
+    scene_side from = SCENE_TEACHER;
+    if (!strcmp(name, s->frame->phase))
+        from = SCENE_STUDENT;
+    else if (strcmp(name, s->frame->teacher) != 0)
+        return NULL;
+    const float *logits = s->probe.logits[from];
+    return logits ? logits + (size_t)row * s->probe.classes : NULL;
 }
 
 const float *scene_logits(const scene *s, uint32_t sample, scene_side side, char *where) {
