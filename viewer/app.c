@@ -64,7 +64,7 @@ static void draw_number(panel_io *io, const char *name, double value, double sca
 
 static void draw_progress(panel_io *io, const vkd_live_frame *f) {
     gui_beside(io->g, io->em);
-    const gui_canvas c = gui_canvas_add(io->g, "progress", 11 * io->em, 1.2f * io->em);
+    const gui_canvas c = gui_canvas_add(io->g, "progress", 11 * io->em, 1.4f * io->em);
     const float share = f->steps ? (float)f->step / (float)f->steps : 0;
     char text[64];
     gui_fill(io->g, c.r, COLOUR_FIELD);

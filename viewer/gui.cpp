@@ -312,6 +312,10 @@ void gui_scroll_begin(gui *, const char *name, float height) {
 void gui_scroll_end(gui *) {
     ImGui::EndChild();
 }
+gui_rect gui_visible(gui *) {
+    const ImVec2 at = ImGui::GetWindowPos(), size = ImGui::GetWindowSize();
+    return {at.x, at.y, size.x, size.y};
+}
 void gui_overlay_begin(gui *g, const char *name) {
     const ImVec2 size = ImGui::GetIO().DisplaySize;
     std::snprintf(g->parts.panel, sizeof g->parts.panel, "%s", name);

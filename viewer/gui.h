@@ -118,6 +118,7 @@ void gui_border_begin(gui *g, const char *name, gui_rect r);
 /* A part of a panel that scrolls; height 0: to the panel's end. */
 void gui_scroll_begin(gui *g, const char *name, float height);
 void gui_scroll_end(gui *g);
+gui_rect gui_visible(gui *g); /* what is seen of such a part, or of the panel */
 /* A box over everything else, such as help. */
 void gui_overlay_begin(gui *g, const char *name);
 void gui_overlay_end(gui *g);
@@ -167,9 +168,6 @@ void gui_curve(gui *g, const float *points, uint32_t count, gui_colour colour, f
 void gui_dot(gui *g, float x, float y, float radius, gui_colour colour);
 /* align: 0 begins at x, 0.5 is centred there, 1 ends there; y is the middle of the line. */
 void gui_label(gui *g, float x, float y, float align, gui_colour colour, const char *text);
-/* The same, cut with dots to at most `width`. */
-void gui_label_within(gui *g, float x, float y, float align, gui_colour colour, float width,
-                      const char *text);
 float gui_label_width(gui *g, const char *text);
 /* A picture of this name becomes these pixels, which are copied, and is drawn over r. What is not
  * drawn for some frames is forgotten. */

@@ -201,7 +201,7 @@ static void draw(panel_io *io, void *state_) {
     part_chooser(io);
     const summary m[] = {summarise(io, st, SCENE_TEACHER), summarise(io, st, SCENE_STUDENT)};
     const bool settings = io->s->training && io->s->frame && io->s->frame->setting_count;
-    float below = 8.2f;
+    float below = 6.4f;
     if (settings) {
         below += 1.9f;
         for (uint32_t i = 0; i < io->s->frame->setting_count; i++)

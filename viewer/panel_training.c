@@ -12,7 +12,7 @@ enum { MARKS = 256, PHASES = 64 };
 
 typedef struct state {
     uint32_t phase; /* 0: the newest; else the phase's number and one */
-    bool logarithmic;
+    bool linear;
     chart_view view;
     chart_mark marks[MARKS];
 } state;
@@ -76,7 +76,8 @@ static uint32_t find_marks(const vkd_metrics_view *v, uint32_t phase, chart_mark
         [VKD_EVENT_RESUMED] = COLOUR_ACCENT, [VKD_EVENT_LABELS] = COLOUR_GOOD};
     uint32_t count = 0;
     for (uint32_t i = v->event_count; i-- > 0 && count < MARKS;)
-        if (v->events[i].phase == phase)
+        if (v->events[i].phase == phase &&
+            (v->events[i].kind != VKD_EVENT_STAGE || v->events[i].step))
             out[count++] =
                 (chart_mark){(double)v->events[i].step, inks[v->events[i].kind], v->events[i].text};
     return count;
@@ -85,10 +86,10 @@ static uint32_t find_marks(const vkd_metrics_view *v, uint32_t phase, chart_mark
 static void draw_charts(panel_io *io, state *st, const vkd_metrics_view *v, uint32_t phase) {
     const vkd_metrics_phase *p = &v->phases[phase];
     chart charts[] = {
-        {.name = "loss", .title = "loss", .logarithmic = st->logarithmic},
+        {.name = "loss", .title = "loss", .logarithmic = !st->linear},
         {.name = "accuracy", .title = "test accuracy", .percent = true},
         {.name = "rate", .title = "learning rate", .from_zero = true},
-        {.name = "norm", .title = "gradient norm", .logarithmic = st->logarithmic},
+        {.name = "norm", .title = "gradient norm", .logarithmic = !st->linear},
         {.name = "speed", .title = "samples/s", .from_zero = true},
     };
     enum { ALL = sizeof charts / sizeof *charts };
@@ -133,7 +134,8 @@ static uint32_t choose_phase(panel_io *io, state *st, const vkd_metrics_view *v)
         gui_text(io->g, COLOUR_MUTED, "%s: %s", v->phases[phase].stage, v->phases[phase].phase);
     }
     gui_beside(io->g, 1.5f * io->em);
-    gui_check(io->g, "logarithmic", &st->logarithmic);
+    gui_check(io->g, "linear", &st->linear);
+    gui_hint(io->g, "losses and gradient norm; else logarithmic");
     gui_beside(io->g, 1.5f * io->em);
     if (gui_button(io->g, "All steps", st->view.high > st->view.low))
         st->view = (chart_view){.hover = -1};

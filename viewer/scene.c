@@ -183,6 +183,13 @@ const scene_answers *scene_all(const scene *s) {
     return tests && s->tests.count >= s->probe.count ? &s->tests : &s->probe;
 }
 
+bool scene_batch(const scene *s, uint32_t most, scene_answers *out) {
+    const bool live = s->probe.count && s->probe.logits[0] && s->probe.logits[1];
+    *out = live && (s->training || !s->tests.count) ? s->probe : s->tests;
+    if (out->count > most) out->count = most;
+    return out->count && out->logits[0] && out->logits[1];
+}
+
 bool scene_maps(const scene *s, uint32_t pair, scene_map out[2]) {
     bool found = false;
     const uint32_t row = scene_probe_row(s, s->sample);

@@ -111,6 +111,8 @@ uint32_t scene_classes(const scene *s); /* 0: unknown */
 uint32_t scene_probe_row(const scene *s, uint32_t sample);
 /* Every sample that both models have answered, else those of the probe batch. */
 const scene_answers *scene_all(const scene *s);
+/* The probe batch as its models are now: the first `most` samples that both have answered. */
+bool scene_batch(const scene *s, uint32_t most, scene_answers *out);
 /* false: neither side has a map of this pair for the chosen sample. */
 bool scene_maps(const scene *s, uint32_t pair, scene_map out[2]);
 
