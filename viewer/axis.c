@@ -86,7 +86,8 @@ void axis_number(double value, char *out, size_t size) {
 void axis_text(const axis *a, double value, char *out, size_t size) {
     const double largest = fmax(fabs(a->low), fabs(a->high));
     if (a->logarithmic || largest < 1e-3) {
-        snprintf(out, size, value == 0 ? "0" : "%.0e", value);
+        const bool plain = value == 0 || (a->logarithmic && value >= 9e-4 && value < 1.1e4);
+        snprintf(out, size, plain ? "%g" : "%.0e", value);
         return;
     }
     const double unit = largest >= 1e6 ? 1e6 : largest >= 1e4 ? 1e3 : 1;

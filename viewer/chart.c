@@ -113,15 +113,19 @@ static void draw_marks(panel_io *io, const chart *c, const chart_plot *p, const 
     if (near) gui_tooltip(io->g, "step %.0f: %s", near->x, near->text);
 }
 
-static void draw_legend(panel_io *io, const chart *c, gui_rect r) {
-    float x = r.x + r.w;
-    for (uint32_t i = c->curve_count; i-- > 0;) {
-        const float width = gui_label_width(io->g, c->curves[i].name);
-        if (c->curve_count == 1 || x - width < r.x + gui_label_width(io->g, c->title) + io->em)
-            return;
-        gui_label(io->g, x, r.y, 1, c->curves[i].colour, c->curves[i].name);
-        x -= width + io->em;
+/* Beside the title where there is room, else one below the other in the plot. */
+static void draw_legend(panel_io *io, const chart *c, gui_rect plot, float title_y) {
+    float width = gui_label_width(io->g, c->title), x = plot.x + plot.w;
+    if (c->curve_count < 2) return;
+    for (uint32_t i = 0; i < c->curve_count; i++)
+        width += gui_label_width(io->g, c->curves[i].name) + io->em;
+    for (uint32_t i = c->curve_count; i-- > 0 && width <= plot.w;) {
+        gui_label(io->g, x, title_y, 1, c->curves[i].colour, c->curves[i].name);
+        x -= gui_label_width(io->g, c->curves[i].name) + io->em;
     }
+    for (uint32_t i = 0; i < c->curve_count && width > plot.w; i++)
+        gui_label(io->g, x - 0.4f * io->em, plot.y + (0.8f + 1.1f * (float)i) * io->em, 1,
+                  c->curves[i].colour, c->curves[i].name);
 }
 
 /* ---- Hover ---- */
@@ -165,12 +169,11 @@ void chart_draw(panel_io *io, const chart *c, float width, float height, chart_v
     const gui_rect r = {floorf(canvas.r.x + left), floorf(canvas.r.y + top),
                         floorf(width - left - 0.8f * io->em), floorf(height - top - bottom)};
     gui_label(io->g, r.x, canvas.r.y + 0.6f * io->em, 0, COLOUR_TEXT, c->title);
-    draw_legend(io, c, (gui_rect){r.x, canvas.r.y + 0.6f * io->em, r.w, 0});
     if (r.w < 2 * io->em || r.h < io->em || !c->curve_count || !(c->most > c->least)) return;
     zoom(c, &canvas, r, view);
     const bool all = !(view->high > view->low);
     const axis x = axis_make(all ? c->least : view->low, all ? c->most : view->high, false, false,
-                             (uint32_t)fmaxf(2, r.w / (4.5f * io->em)));
+                             (uint32_t)fmaxf(3, r.w / (4.5f * io->em)));
     const axis y = value_axis(c, x.low, x.high, r.h / (2 * io->em));
     const chart_plot p = {.r = r,
                           .low = x.low,
@@ -186,6 +189,7 @@ void chart_draw(panel_io *io, const chart *c, float width, float height, chart_v
         draw_curve(io, &p, &c->curves[i], points);
     draw_marks(io, c, &p, &canvas);
     gui_unclip(io->g);
+    draw_legend(io, c, r, canvas.r.y + 0.6f * io->em);
     gui_mark(io->g, r, "%s.plot", c->name);
     free(points);
     const bool inside = canvas.hovered && canvas.x >= r.x && canvas.x <= r.x + r.w;

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* gui.h over Dear ImGui, the one file of C++. Its own windows are never moved, so it keeps no file;
- * memory that it cannot have ends the process, as everywhere in C++. */
+/* gui.h over Dear ImGui, the one file of C++: memory that it cannot have ends the process. */
 #include "viewer/gui_parts.h"
 
 #include <cmath>
@@ -11,23 +10,11 @@
 
 #include <imgui.h>
 
-#include "viewer/colours.h"
+#include "viewer/gui_style.h"
 
-namespace {
-
-ImU32 ink(gui_colour c) {
-    return IM_COL32(c >> 24, c >> 16 & 255, c >> 8 & 255, c & 255);
-}
-
-ImVec4 paint(gui_colour c) {
-    return ImGui::ColorConvertU32ToFloat4(ink(c));
-}
-
-ImVec2 corner(gui_rect r) {
+static ImVec2 corner(gui_rect r) {
     return ImVec2(r.x + r.w, r.y + r.h);
 }
-
-} // namespace
 
 struct gui {
     gui_parts parts;
@@ -40,6 +27,10 @@ struct gui {
     std::vector<gui_draw> draws;
     gui_frame out;
 };
+
+gui_parts *gui_parts_of(gui *g) {
+    return &g->parts;
+}
 
 /* ---- Font and style ---- */
 
@@ -65,50 +56,6 @@ static void make_font(gui *g) {
     gui_parts_font(&g->parts, static_cast<uint32_t>(width), static_cast<uint32_t>(height), pixels);
 }
 
-static void make_style(gui *g) {
-    static const struct {
-        ImGuiCol what;
-        gui_colour colour;
-    } colours[] = {
-        {ImGuiCol_Text, COLOUR_TEXT},
-        {ImGuiCol_TextDisabled, COLOUR_MUTED},
-        {ImGuiCol_WindowBg, COLOUR_PANEL},
-        {ImGuiCol_ChildBg, 0},
-        {ImGuiCol_PopupBg, COLOUR_POPUP},
-        {ImGuiCol_Border, COLOUR_LINE},
-        {ImGuiCol_FrameBg, COLOUR_FIELD},
-        {ImGuiCol_FrameBgHovered, COLOUR_FIELD_HOVER},
-        {ImGuiCol_FrameBgActive, COLOUR_FIELD_HOVER},
-        {ImGuiCol_SliderGrab, COLOUR_ACCENT},
-        {ImGuiCol_SliderGrabActive, COLOUR_TEXT},
-        {ImGuiCol_CheckMark, COLOUR_ACCENT},
-        {ImGuiCol_Button, COLOUR_FIELD},
-        {ImGuiCol_ButtonHovered, COLOUR_FIELD_HOVER},
-        {ImGuiCol_ButtonActive, COLOUR_ACCENT},
-        {ImGuiCol_Header, COLOUR_FIELD},
-        {ImGuiCol_HeaderHovered, COLOUR_FIELD_HOVER},
-        {ImGuiCol_HeaderActive, COLOUR_FIELD_HOVER},
-        {ImGuiCol_ScrollbarBg, 0},
-        {ImGuiCol_ScrollbarGrab, COLOUR_LINE},
-        {ImGuiCol_NavHighlight, COLOUR_ACCENT},
-    };
-    ImGuiStyle style;
-    for (const auto &c : colours)
-        style.Colors[c.what] = paint(c.colour);
-    style.WindowPadding = ImVec2(10, 8);
-    style.FramePadding = ImVec2(7, 3);
-    style.ItemSpacing = ImVec2(8, 5);
-    style.WindowRounding = 3;
-    style.FrameRounding = 3;
-    style.GrabRounding = 2;
-    style.GrabMinSize = 9;
-    style.WindowBorderSize = style.FrameBorderSize = 0;
-    style.PopupBorderSize = 1;
-    style.ScrollbarSize = 11;
-    style.ScaleAllSizes(g->scale);
-    ImGui::GetStyle() = style;
-}
-
 gui *gui_create(const char *font, float scale) {
     gui *g = new gui();
     g->scale = scale;
@@ -132,7 +79,7 @@ gui *gui_create(const char *font, float scale) {
     for (const auto &m : map)
         io.KeyMap[m[0]] = m[1];
     make_font(g);
-    make_style(g);
+    gui_style(g->scale);
     return g;
 }
 
@@ -144,26 +91,6 @@ void gui_destroy(gui *g) {
 }
 
 /* ---- Events ---- */
-
-void gui_event_move(gui *g, float x, float y) {
-    gui_parts_event(&g->parts, {GUI_EVENT_MOVE, x, y, 0, false});
-}
-void gui_event_button(gui *g, bool down) {
-    gui_parts_event(&g->parts, {GUI_EVENT_BUTTON, 0, 0, 0, down});
-}
-void gui_event_wheel(gui *g, float lines) {
-    gui_parts_event(&g->parts, {GUI_EVENT_WHEEL, 0, lines, 0, false});
-}
-void gui_event_key(gui *g, int key, bool down) {
-    if (key > 0 && key < GUI_KEY_COUNT)
-        gui_parts_event(&g->parts, {GUI_EVENT_KEY, 0, 0, static_cast<uint32_t>(key), down});
-}
-void gui_event_character(gui *g, uint32_t unicode) {
-    gui_parts_event(&g->parts, {GUI_EVENT_CHARACTER, 0, 0, unicode, false});
-}
-bool gui_busy(const gui *g) {
-    return g->parts.count > 0;
-}
 
 static void play_events(gui *g) {
     ImGuiIO &io = ImGui::GetIO();
@@ -190,7 +117,7 @@ void gui_begin(gui *g, float width, float height, float scale, double seconds) {
     if (scale != g->scale) {
         g->scale = scale;
         make_font(g);
-        make_style(g);
+        gui_style(g->scale);
     }
     io.DisplaySize = ImVec2(width, height);
     io.DeltaTime = static_cast<float>(std::fmin(std::fmax(seconds - g->seconds, 1e-4), 1.0));
@@ -252,7 +179,7 @@ bool gui_shift(const gui *) {
     return ImGui::GetIO().KeyShift;
 }
 
-/* ---- Marks ---- */
+/* ---- What widgets share ---- */
 
 #define FORMATTED(size)                                                                            \
     char text[size];                                                                               \
@@ -260,20 +187,6 @@ bool gui_shift(const gui *) {
     va_start(list, format);                                                                        \
     std::vsnprintf(text, sizeof text, format, list);                                               \
     va_end(list)
-
-void gui_mark(gui *g, gui_rect r, const char *format, ...) {
-    FORMATTED(GUI_MARK_NAME);
-    gui_parts_mark(&g->parts, r, text);
-}
-
-bool gui_find(const gui *g, const char *name, gui_rect *out) {
-    for (uint32_t i = g->parts.mark_count; i-- > 0;)
-        if (!std::strcmp(g->parts.marks[i].name, name)) {
-            *out = g->parts.marks[i].r;
-            return true;
-        }
-    return false;
-}
 
 /* The last item's rectangle, as a mark. */
 static bool leave(gui *g, const char *label, bool result) {
@@ -349,6 +262,10 @@ void gui_wrapped(gui *, gui_colour colour, const char *text) {
 }
 void gui_beside(gui *, float gap) {
     ImGui::SameLine(0, gap);
+}
+void gui_beside_if(gui *, float gap, float width) {
+    const float right = ImGui::GetWindowPos().x + ImGui::GetWindowContentRegionMax().x;
+    if (ImGui::GetItemRectMax().x + gap + width <= right) ImGui::SameLine(0, gap);
 }
 void gui_beside_at(gui *, float x) {
     ImGui::SameLine(x);

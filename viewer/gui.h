@@ -63,7 +63,7 @@ void gui_event_key(gui *g, int key, bool down);
 void gui_event_character(gui *g, uint32_t unicode);
 /* Whether events wait for frames to come: what happened between two frames is played one change of
  * a button a frame, so that a quick click is seen. */
-bool gui_busy(const gui *g);
+bool gui_busy(gui *g);
 
 /* ---- Frames ---- */
 
@@ -107,7 +107,7 @@ bool gui_shift(const gui *g);
 /* A rectangle under a name, for tests: widgets leave theirs as "<panel>/<label>". The newest of a
  * name counts. false: it was not drawn in the last frame. */
 void gui_mark(gui *g, gui_rect r, const char *format, ...) GUI_PRINTF(3, 4);
-bool gui_find(const gui *g, const char *name, gui_rect *out);
+bool gui_find(gui *g, const char *name, gui_rect *out);
 
 /* ---- Panels: fixed rectangles of the frame ---- */
 
@@ -128,7 +128,9 @@ void gui_overlay_end(gui *g);
 void gui_text(gui *g, gui_colour colour, const char *format, ...) GUI_PRINTF(3, 4);
 void gui_wrapped(gui *g, gui_colour colour, const char *text); /* over several lines */
 void gui_beside(gui *g, float gap);                            /* below 0: the usual gap */
-void gui_beside_at(gui *g, float x);                           /* from the panel's left */
+/* Beside the last widget if `width` has room there, else below it. */
+void gui_beside_if(gui *g, float gap, float width);
+void gui_beside_at(gui *g, float x); /* from the panel's left */
 void gui_space(gui *g, float height);
 void gui_width(gui *g, float width); /* of the next widget */
 void gui_align(gui *g);              /* the next text stands as high as a widget's */
@@ -169,8 +171,8 @@ void gui_dot(gui *g, float x, float y, float radius, gui_colour colour);
 /* align: 0 begins at x, 0.5 is centred there, 1 ends there; y is the middle of the line. */
 void gui_label(gui *g, float x, float y, float align, gui_colour colour, const char *text);
 float gui_label_width(gui *g, const char *text);
-/* A picture of this name becomes these pixels, which are copied, and is drawn over r. What is not
- * drawn for some frames is forgotten. */
+/* The panel's picture of this name becomes these pixels, which are copied, and is drawn over r.
+ * What is not drawn for some frames is forgotten. */
 void gui_image(gui *g, const char *name, gui_rect r, uint32_t width, uint32_t height,
                const uint8_t *pixels, bool smooth, float alpha);
 void gui_clip(gui *g, gui_rect r);

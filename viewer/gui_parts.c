@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,9 +18,34 @@ void gui_parts_term(gui_parts *p) {
 
 /* ---- Events ---- */
 
-void gui_parts_event(gui_parts *p, gui_event e) {
-    if (p->count == GUI_EVENTS) return;
-    p->events[(p->first + p->count++) % GUI_EVENTS] = e;
+static void add_event(gui *g, gui_event e) {
+    gui_parts *p = gui_parts_of(g);
+    if (p->count < GUI_EVENTS) p->events[(p->first + p->count++) % GUI_EVENTS] = e;
+}
+
+void gui_event_move(gui *g, float x, float y) {
+    add_event(g, (gui_event){.kind = GUI_EVENT_MOVE, .x = x, .y = y});
+}
+
+void gui_event_button(gui *g, bool down) {
+    add_event(g, (gui_event){.kind = GUI_EVENT_BUTTON, .down = down});
+}
+
+void gui_event_wheel(gui *g, float lines) {
+    add_event(g, (gui_event){.kind = GUI_EVENT_WHEEL, .y = lines});
+}
+
+void gui_event_key(gui *g, int key, bool down) {
+    if (key > 0 && key < GUI_KEY_COUNT)
+        add_event(g, (gui_event){.kind = GUI_EVENT_KEY, .key = (uint32_t)key, .down = down});
+}
+
+void gui_event_character(gui *g, uint32_t unicode) {
+    add_event(g, (gui_event){.kind = GUI_EVENT_CHARACTER, .key = unicode});
+}
+
+bool gui_busy(gui *g) {
+    return gui_parts_of(g)->count > 0;
 }
 
 bool gui_parts_next(gui_parts *p, bool *changed, gui_event *out) {
@@ -45,6 +71,25 @@ void gui_parts_mark(gui_parts *p, gui_rect r, const char *name) {
     gui_mark_entry *m = &p->marks[p->mark_count++];
     snprintf(m->name, sizeof m->name, "%s/%s", p->panel, name);
     m->r = r;
+}
+
+void gui_mark(gui *g, gui_rect r, const char *format, ...) {
+    char name[GUI_MARK_NAME - sizeof gui_parts_of(g)->panel];
+    va_list list;
+    va_start(list, format);
+    vsnprintf(name, sizeof name, format, list);
+    va_end(list);
+    gui_parts_mark(gui_parts_of(g), r, name);
+}
+
+bool gui_find(gui *g, const char *name, gui_rect *out) {
+    const gui_parts *p = gui_parts_of(g);
+    for (uint32_t i = p->mark_count; i-- > 0;)
+        if (!strcmp(p->marks[i].name, name)) {
+            *out = p->marks[i].r;
+            return true;
+        }
+    return false;
 }
 
 /* ---- Pictures ---- */
@@ -93,7 +138,9 @@ static uint32_t find(gui_parts *p, const char *name) {
 uint32_t gui_parts_picture(gui_parts *p, const char *name, uint32_t width, uint32_t height,
                            const uint8_t *pixels, bool smooth) {
     const size_t size = (size_t)width * height * 4;
-    const uint32_t number = size ? find(p, name) : 0;
+    char full[GUI_PICTURE_NAME];
+    snprintf(full, sizeof full, "%s/%s", p->panel, name);
+    const uint32_t number = size ? find(p, full) : 0;
     if (!number) return 0;
     gui_picture *shown = &p->pictures[number];
     gui_picture_entry *e = &p->entries[number];

@@ -41,15 +41,15 @@ typedef struct gui_parts {
     uint32_t first, count;
     gui_mark_entry *marks;
     uint32_t mark_count, mark_capacity;
-    char panel[32];        /* in front of the names of marks */
+    char panel[32];        /* in front of the names of marks and pictures */
     gui_picture *pictures; /* 0 is the font's, which somebody else owns */
     gui_picture_entry *entries;
     uint32_t picture_count, picture_capacity;
     uint64_t frame, generation;
 } gui_parts;
 
+gui_parts *gui_parts_of(gui *g); /* gui.cpp */
 void gui_parts_term(gui_parts *p);
-void gui_parts_event(gui_parts *p, gui_event e);
 /* The next event of this frame: after one of a button or key, only characters come. */
 bool gui_parts_next(gui_parts *p, bool *changed, gui_event *out);
 /* Forgets marks, and pictures that have not been drawn for a while. */

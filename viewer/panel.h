@@ -39,6 +39,9 @@ extern const panel_def *const panels[PANEL_COUNT];
 gui_rect part_sample(panel_io *io, const char *name, gui_rect r, uint32_t sample);
 /* The chosen sample: buttons to the one before and after, its number, its label. */
 void part_chooser(panel_io *io);
+/* The next text stands beside the last widget if it has room there, else below; with a box for a
+ * check, too. */
+void part_beside_text(panel_io *io, const char *text, bool check);
 /* A sentence in the middle of what is left of the panel. */
 void part_message(panel_io *io, const char *text);
 /* Why there are no answers to show. */
@@ -48,7 +51,5 @@ void part_scale(panel_io *io, const char *name, gui_rect r, colourmap map, doubl
 /* (rows, columns) values as squares, with part_scale's colours. */
 void part_matrix(panel_io *io, const char *name, gui_rect r, const float *values, uint32_t rows,
                  uint32_t columns, colourmap map, double low, double high);
-/* A heading of a part, centred over r's upper end; returns what is left below. */
-gui_rect part_head(panel_io *io, gui_rect r, gui_colour colour, const char *text);
 
 #endif

@@ -142,10 +142,10 @@ static void draw_options(panel_io *io, state *st) {
     if (st->layer > s->pair_count) st->layer = 0;
     gui_width(io->g, 11 * io->em);
     gui_combo(io->g, "layer", items, s->pair_count + 1, &st->layer);
-    gui_beside(io->g, 1.2f * io->em);
+    part_beside_text(io, "as they are", true);
     gui_check(io->g, "as they are", &st->raw);
     gui_hint(io->g, "else each map is divided by its length, as the loss compares them");
-    gui_beside(io->g, 1.2f * io->em);
+    part_beside_text(io, "without the image", true);
     gui_check(io->g, "without the image", &st->alone);
 }
 

@@ -84,7 +84,9 @@ static void draw_names(panel_io *io, const state *st, gui_rect r, float width) {
     char text[64];
     gui_clip(io->g, (gui_rect){r.x - width, r.y, width, r.h});
     for (uint32_t i = 0; i < st->classes; i += every) {
-        snprintf(text, sizeof text, "%s  %u", scene_class_name(io->s, i), (unsigned)i);
+        const bool named = io->s->info && io->s->info->class_names;
+        snprintf(text, sizeof text, named ? "%s  %u" : "%s", scene_class_name(io->s, i),
+                 (unsigned)i);
         gui_label(io->g, r.x - 0.4f * io->em, r.y + ((float)i + 0.5f) * cell, 1, COLOUR_MUTED,
                   text);
     }
@@ -132,31 +134,43 @@ static void point_at(panel_io *io, state *st, const scene_answers *a, const gui_
     io->s->changes++;
 }
 
-static void draw_matrices(panel_io *io, state *st, const scene_answers *a, float height) {
+static void draw_matrix(panel_io *io, state *st, const scene_answers *a, const gui_canvas *c,
+                        int side, gui_rect r) {
     static const char *const names[] = {"teacher", "student"};
+    const char *name = scene_model_name(io->s, (scene_side)side);
+    gui_label(io->g, r.x + r.w / 2, r.y - 0.7f * io->em, 0.5f, inks[side],
+              *name ? name : names[side]);
+    part_matrix(io, names[side], r, st->shown[side], st->classes, st->classes, COLOURMAP_AMOUNT, 0,
+                st->high);
+    draw_cells(io, st, side, r);
+    point_at(io, st, a, c, r, side);
+}
+
+/* One beside the other, or below it in a panel that is high. */
+static void draw_matrices(panel_io *io, state *st, const scene_answers *a, float height) {
     float width = 0;
     for (uint32_t i = 0; i < st->classes && i < 64; i++)
         width = fmaxf(width, gui_label_width(io->g, scene_class_name(io->s, i)) + 2 * io->em);
-    const float scale = 4.2f * io->em, gap = 1.2f * io->em;
+    const float scale = 4.2f * io->em, gap = 1.2f * io->em, head = 2.9f * io->em;
     const gui_canvas c = gui_canvas_add(io->g, "matrices", gui_room_x(io->g), height);
     width = fminf(width, c.r.w * 0.25f);
-    const float side = floorf(fminf(height - 2.9f * io->em, (c.r.w - width - scale - 2 * gap) / 2));
+    const float wide = fminf(height - head, (c.r.w - width - scale - 2 * gap) / 2);
+    const float high = fminf(height / 2 - head, c.r.w - width - scale - gap);
+    const bool below = high > 1.15f * wide;
+    const float side = floorf(below ? high : wide), across = below ? 1 : 2;
     if (side < 2 * io->em) return;
-    float x = floorf(c.r.x + width + (c.r.w - width - scale - 2 * side - 2 * gap) / 2);
+    const float left = floorf(c.r.x + width + (c.r.w - width - scale - across * (side + gap)) / 2);
     for (int i = 0; i < 2; i++) {
-        const gui_rect r = {x, floorf(c.r.y + 1.4f * io->em), side, side};
-        const char *name = scene_model_name(io->s, (scene_side)i);
-        gui_label(io->g, r.x + side / 2, r.y - 0.7f * io->em, 0.5f, inks[i],
-                  *name ? name : names[i]);
-        part_matrix(io, names[i], r, st->shown[i], st->classes, st->classes, COLOURMAP_AMOUNT, 0,
-                    st->high);
-        if (!i) draw_names(io, st, r, width);
-        draw_cells(io, st, i, r);
-        point_at(io, st, a, &c, r, i);
-        x += side + gap;
+        const gui_rect r = {below || !i ? left : left + side + gap,
+                            floorf(c.r.y + 1.4f * io->em + (below && i ? side + head : 0)), side,
+                            side};
+        if (!i || below) draw_names(io, st, r, width);
+        draw_matrix(io, st, a, &c, i, r);
+        if (i || below)
+            part_scale(io, i ? "scale" : "scale.teacher",
+                       (gui_rect){r.x + side + gap / 2, r.y, scale, side}, COLOURMAP_AMOUNT, 0,
+                       st->high);
     }
-    part_scale(io, "scale", (gui_rect){x - gap / 2, c.r.y + 1.4f * io->em, scale, side},
-               COLOURMAP_AMOUNT, 0, st->high);
 }
 
 /* ---- Samples of the chosen cell ---- */
@@ -193,9 +207,9 @@ static void draw(panel_io *io, void *state_) {
         return;
     }
     gui_align(io->g);
-    gui_text(io->g, COLOUR_MUTED, "mean probability at tau %.2f by true class (rows), %u samples",
+    gui_text(io->g, COLOUR_MUTED, "mean probability by true class (rows), tau %.2f, %u samples",
              (double)st->tau, (unsigned)a->count);
-    gui_beside(io->g, io->em);
+    part_beside_text(io, "scale to the diagonal", true);
     gui_check(io->g, "scale to the diagonal", &st->whole);
     st->high = find_high(st);
     const float room = gui_room_y(io->g), below = st->chosen ? 7.4f * io->em : 1.3f * io->em;

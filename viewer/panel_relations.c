@@ -129,20 +129,40 @@ static void point_at(panel_io *io, const state *st, const gui_canvas *c, gui_rec
     if (c->clicked) scene_choose(io->s, st->samples[i]);
 }
 
-static void draw_matrices(panel_io *io, const state *st, float height) {
-    const float scale = 4.2f * io->em, gap = 0.8f * io->em;
-    const gui_canvas c = gui_canvas_add(io->g, "matrices", gui_room_x(io->g), height);
-    const float side = floorf(fminf(height - 1.8f * io->em, (c.r.w - 2 * scale - 3 * gap) / 3));
+/* All three in a row, or the difference below in a panel that is not wide. */
+typedef struct places {
+    uint32_t columns;
+    float side, height; /* of a matrix, of all */
+} places;
+
+static places arrange(const panel_io *io, float width, float room) {
+    const float scale = 4.2f * io->em, gap = 0.8f * io->em, head = 1.8f * io->em;
+    const float wide = fminf(room - head, (width - 2 * scale - 3 * gap) / 3);
+    const float high = fminf(room / 2 - head, (width - scale - 2 * gap) / 2);
+    const places one = {3, floorf(wide), floorf(wide + head)};
+    const places two = {2, floorf(high), floorf(2 * (high + head))};
+    return high > 1.15f * wide ? two : one;
+}
+
+static void draw_matrices(panel_io *io, const state *st, const places *p) {
+    const float scale = 4.2f * io->em, gap = 0.8f * io->em, side = p->side;
+    const gui_canvas c = gui_canvas_add(io->g, "matrices", gui_room_x(io->g), p->height);
     if (side < 2 * io->em) return;
-    float x = floorf(c.r.x + (c.r.w - 3 * side - 2 * scale - 3 * gap) / 2);
+    const float n = (float)p->columns, scales = p->columns == 3 ? 2 : 1;
+    const float left = floorf(c.r.x + (c.r.w - n * side - scales * scale - n * gap) / 2);
+    float x = left, y = floorf(c.r.y + 1.4f * io->em);
     for (int i = 0; i < 3; i++) {
-        const gui_rect r = {x, floorf(c.r.y + 1.4f * io->em), side, side};
+        if (i == 2 && p->columns == 2) {
+            x = left;
+            y += side + 1.8f * io->em;
+        }
+        const gui_rect r = {x, y, side, side};
         draw_one(io, st, i, r);
         point_at(io, st, &c, r);
         x += side + gap;
         if (!i) continue;
         part_scale(io, i == 1 ? "scale" : "scale.difference",
-                   (gui_rect){x - gap / 2, r.y, scale, side},
+                   (gui_rect){x - gap / 2, y, scale, side},
                    i == 1 ? COLOURMAP_AMOUNT : COLOURMAP_DIFFERENCE, i == 1 ? 0 : -st->most,
                    i == 1 ? st->high : st->most);
         x += scale;
@@ -201,12 +221,11 @@ static void draw(panel_io *io, void *state_) {
     gui_beside(io->g, -1);
     gui_width(io->g, 13 * io->em);
     gui_combo(io->g, "##space", spaces, 2, &st->space);
-    gui_beside(io->g, -1);
-    gui_text(io->g, COLOUR_MUTED, "over their mean, %u samples ordered by label",
-             (unsigned)st->rows);
-    const float room = gui_room_y(io->g);
-    const float wide = (gui_room_x(io->g) - 11 * io->em) / 3 + 1.8f * io->em;
-    draw_matrices(io, st, fminf(wide, fmaxf(6 * io->em, room - 4.6f * io->em)));
+    part_beside_text(io, "over their mean, 64 samples by label", false);
+    gui_text(io->g, COLOUR_MUTED, "over their mean, %u samples by label", (unsigned)st->rows);
+    const places p =
+        arrange(io, gui_room_x(io->g), fmaxf(8 * io->em, gui_room_y(io->g) - 4.6f * io->em));
+    draw_matrices(io, st, &p);
     draw_pairs(io, st);
 }
 

@@ -62,7 +62,7 @@ static void draw_progress(panel_io *io) {
     const uint32_t least =
         s->models[0].model == SCENE_NONE || student < teacher ? student : teacher;
     if (least >= tests || (!s->models[0].predictor && !s->models[1].predictor)) return;
-    gui_beside(io->g, io->em);
+    part_beside_text(io, "answers 100%", false);
     gui_text(io->g, COLOUR_ACCENT, "answers %.0f%%", 100.0 * least / tests);
     if (!s->training || s->hurry) return;
     gui_beside(io->g, -1);
@@ -85,13 +85,14 @@ static void draw_controls(panel_io *io, state *st) {
     gui_beside(io->g, -1);
     gui_width(io->g, 9 * io->em);
     gui_combo(io->g, "##class", classes, count + 1, &st->class);
-    gui_beside(io->g, -1);
-    gui_check(io->g, "only where the student is wrong", &st->wish.wrong);
+    part_beside_text(io, "only mistakes", true);
+    gui_check(io->g, "only mistakes", &st->wish.wrong);
+    gui_hint(io->g, "samples that the student takes for another class");
     if (!io->s->info) return;
     choose_model(io, SCENE_TEACHER, "teacher");
-    gui_beside(io->g, io->em);
+    gui_beside_if(io->g, io->em, 12 * io->em);
     choose_model(io, SCENE_STUDENT, "student");
-    gui_beside(io->g, io->em);
+    part_beside_text(io, "10000 samples", false);
     gui_text(io->g, COLOUR_MUTED, "%u samples", (unsigned)st->count);
     draw_progress(io);
 }
@@ -162,8 +163,8 @@ static void draw(panel_io *io, void *state_) {
         part_no_answers(io);
         return;
     }
-    draw_controls(io, st);
     compute(st, io->s, a);
+    draw_controls(io, st);
     draw_grid(io, st);
 }
 

@@ -58,7 +58,8 @@ static void draw_axis(panel_io *io, gui_rect r) {
     for (int i = 0; i < 5; i++) {
         const float x = floorf(r.x + r.w * (float)i / 4);
         gui_line(io->g, x, r.y, x, r.y + r.h, i ? COLOUR_GRID : COLOUR_LINE, 1);
-        gui_label(io->g, x, r.y + r.h + 0.6f * io->em, 0.5f, COLOUR_MUTED, texts[i]);
+        if (i % 2 == 0 || r.w > 11 * io->em)
+            gui_label(io->g, x, r.y + r.h + 0.6f * io->em, 0.5f, COLOUR_MUTED, texts[i]);
     }
 }
 

@@ -101,14 +101,17 @@ static void draw_charts(panel_io *io, state *st, const vkd_metrics_view *v, uint
     const uint32_t marks = find_marks(v, phase, st->marks);
     const float gap = 0.5f * io->em;
     const float width = gui_room_x(io->g), height = gui_room_y(io->g) - 1.2f * io->em;
-    const float upper = floorf(height * 0.56f), lower = height - upper;
+    /* Two rows, of two and three; three of two in a narrow panel. */
+    const bool narrow = width < 40 * io->em;
+    const float upper = floorf(height * (narrow ? 0.4f : 0.56f));
+    const float lower = floorf((height - upper) / (narrow ? 2 : 1));
     double hover = -1;
     for (int i = 0; i < ALL; i++) {
         charts[i].marks = st->marks;
         charts[i].mark_count = marks;
         charts[i].most = fmax(1, (double)p->step);
-        const float n = i < 2 ? 2 : 3;
-        if (i != 0 && i != 2) gui_beside(io->g, gap);
+        const float n = narrow && i == 4 ? 1 : i < 2 || narrow ? 2 : 3;
+        if (i != 0 && i != 2 && !(narrow && i == 4)) gui_beside(io->g, gap);
         chart_draw(io, &charts[i], floorf((width - (n - 1) * gap) / n), i < 2 ? upper : lower,
                    &st->view, &hover);
     }
@@ -130,13 +133,13 @@ static uint32_t choose_phase(panel_io *io, state *st, const vkd_metrics_view *v)
         st->view = (chart_view){.hover = -1};
     const uint32_t phase = st->phase ? st->phase - 1 : v->phase_count - 1;
     if (!st->phase) {
-        gui_beside(io->g, -1);
+        gui_beside_if(io->g, 0.8f * io->em, 10 * io->em);
         gui_text(io->g, COLOUR_MUTED, "%s: %s", v->phases[phase].stage, v->phases[phase].phase);
     }
-    gui_beside(io->g, 1.5f * io->em);
+    part_beside_text(io, "linear", true);
     gui_check(io->g, "linear", &st->linear);
     gui_hint(io->g, "losses and gradient norm; else logarithmic");
-    gui_beside(io->g, 1.5f * io->em);
+    part_beside_text(io, "All steps ", false);
     if (gui_button(io->g, "All steps", st->view.high > st->view.low))
         st->view = (chart_view){.hover = -1};
     return phase;

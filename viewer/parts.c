@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "viewer/axis.h"
 #include "viewer/panel.h"
 
 gui_rect part_sample(panel_io *io, const char *name, gui_rect r, uint32_t sample) {
@@ -38,11 +37,16 @@ void part_chooser(panel_io *io) {
     gui_beside(io->g, -1);
     gui_width(io->g, 9 * io->em);
     gui_slider_u32(io->g, "sample", &sample, 0, count - 1);
-    gui_beside(io->g, -1);
+    const char *label = scene_class_name(io->s, scene_label(io->s, io->s->sample));
+    gui_beside_if(io->g, 0.8f * io->em, gui_label_width(io->g, label) + 3 * io->em);
     gui_text(io->g, COLOUR_MUTED, "label");
     gui_beside(io->g, 0.4f * io->em);
-    gui_text(io->g, COLOUR_TEXT, "%s", scene_class_name(io->s, scene_label(io->s, io->s->sample)));
+    gui_text(io->g, COLOUR_TEXT, "%s", label);
     if (sample != io->s->sample) scene_choose(io->s, sample);
+}
+
+void part_beside_text(panel_io *io, const char *text, bool check) {
+    gui_beside_if(io->g, 0.8f * io->em, gui_label_width(io->g, text) + (check ? 2.1f : 0) * io->em);
 }
 
 void part_message(panel_io *io, const char *text) {
@@ -74,7 +78,7 @@ void part_scale(panel_io *io, const char *name, gui_rect r, colourmap map, doubl
     gui_image(io->g, name, bar, 1, STEPS, rgba, false, 1);
     const double ends[] = {high, (low + high) / 2, low};
     for (int i = 0; i < 3; i++) {
-        axis_number(ends[i], text, sizeof text);
+        snprintf(text, sizeof text, "%.3g", ends[i]);
         gui_label(io->g, bar.x + bar.w + 0.35f * io->em,
                   r.y + 0.5f * io->em + (r.h - io->em) * (float)i / 2, 0, COLOUR_MUTED, text);
     }
@@ -88,9 +92,4 @@ void part_matrix(panel_io *io, const char *name, gui_rect r, const float *values
     gui_image(io->g, name, r, columns, rows, rgba, false, 1);
     gui_mark(io->g, r, "%s", name);
     free(rgba);
-}
-
-gui_rect part_head(panel_io *io, gui_rect r, gui_colour colour, const char *text) {
-    gui_label(io->g, r.x + r.w / 2, r.y + 0.5f * io->em, 0.5f, colour, text);
-    return (gui_rect){r.x, r.y + 1.3f * io->em, r.w, r.h - 1.3f * io->em};
 }
