@@ -10,6 +10,11 @@ if(NOT VKD_VIEWER STREQUAL "OFF" AND NOT VKD_FUZZ)
   find_library(IMGUI_LIBRARY imgui)
   find_library(STB_LIBRARY NAMES stb libstb.so.0)
   if(CMAKE_CXX_COMPILER AND GLFW_FOUND AND IMGUI_FOUND AND IMGUI_LIBRARY AND STB_LIBRARY)
+    enable_language(CXX) # here, since tests link it, too
+    set(CMAKE_CXX_STANDARD 17)
+    set(CMAKE_CXX_STANDARD_REQUIRED ON)
+    set(CMAKE_CXX_EXTENSIONS OFF)
+    set(CMAKE_CXX_VISIBILITY_PRESET hidden)
     add_subdirectory(viewer)
   elseif(VKD_VIEWER STREQUAL "AUTO")
     message(STATUS "vkdistill-view is left out: it needs GLFW, Dear ImGui and a C++ compiler "

@@ -11,7 +11,7 @@
 vkd_result scene_open(vkd_ctx *ctx, const char *folder, const char *device_choice, scene **out) {
     *out = vkd__alloc(ctx, 1, sizeof **out);
     if (!*out) return VKD_E_MEMORY;
-    **out = (scene){.ctx = ctx, .device_choice = device_choice, .tau = 4};
+    **out = (scene){.ctx = ctx, .device_choice = device_choice, .tau = 1};
     snprintf((*out)->folder, sizeof(*out)->folder, "%s", folder);
     for (int i = 0; i < 2; i++)
         (*out)->models[i] = (scene_model){.model = SCENE_NONE, .map_sample = SCENE_NONE};
