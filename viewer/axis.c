@@ -44,6 +44,7 @@ axis axis_make(double low, double high, bool logarithmic, bool loose, uint32_t m
     if (logarithmic && high <= 0) logarithmic = false;
     if (logarithmic && low <= 0) low = high / 1e4;
     if (!(high > low)) {
+        high = low;
         const double half = fmax(fabs(low) * 0.1, 1e-6);
         low = logarithmic ? low / 2 : low - half;
         high = logarithmic ? high * 2 : high + half;
