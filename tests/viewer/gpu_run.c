@@ -110,6 +110,39 @@ static void a_slider_changes_the_training(void **state) {
     drive_close(&u.d);
 }
 
+static bool soon(void *user_) {
+    return ++*(int *)user_ > 40;
+}
+
+/* A viewer that is there when a run goes on answers with what it is after that. */
+static void a_new_checkpoint_is_answered_anew(void **state) {
+    const fixture *f = *state;
+    int calls = 0;
+    drive d;
+    float before[4];
+    drive_open(&d, toy_path(&f->t, "out"), false);
+    drive_settle(&d);
+    assert_int_equal(d.s->tests.count, TOY_TEST);
+    memcpy(before, d.s->tests.logits[SCENE_STUDENT], sizeof before);
+    const char *const sets[] = {STAGES, "log_every=5", NULL};
+    const vkd_run_desc desc = {.stop = soon, .user = &calls, .resume = true};
+    assert_int_equal(toy_run(f->ctx, f->device, &f->t, sets, &desc, "out", NULL, NULL),
+                     VKD_E_INTERRUPTED);
+    drive_settle(&d);
+    float logits[4];
+    vkd_predictor *p = NULL;
+    const uint32_t first = 0;
+    const vkd_predictor_desc wanted = {.model = d.s->models[SCENE_STUDENT].model};
+    assert_int_equal(vkd_predictor_open(d.s->inspect, d.s->device, &wanted, &p), VKD_OK);
+    assert_int_equal(vkd_predictor_run(p, &first, 1, &(vkd_predictor_out){.logits = logits}),
+                     VKD_OK);
+    vkd_predictor_close(p);
+    for (int i = 0; i < 4; i++)
+        assert_true(fabsf(logits[i] - d.s->tests.logits[SCENE_STUDENT][i]) < 1e-5f);
+    assert_memory_not_equal(before, d.s->tests.logits[SCENE_STUDENT], sizeof before);
+    drive_close(&d);
+}
+
 /* ---- The program ---- */
 
 typedef struct answer {
@@ -175,6 +208,7 @@ static void mistakes_are_sentences_and_exit_codes(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_slider_changes_the_training),
+        cmocka_unit_test(a_new_checkpoint_is_answered_anew),
         cmocka_unit_test(a_picture_is_drawn_without_a_window),
         cmocka_unit_test(mistakes_are_sentences_and_exit_codes),
     };
