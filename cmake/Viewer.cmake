@@ -2,6 +2,11 @@
 # The viewer is built where GLFW, Dear ImGui and a C++ compiler are found, unless VKD_VIEWER says
 # otherwise.
 if(NOT VKD_VIEWER STREQUAL "OFF" AND NOT VKD_FUZZ)
+  # Of the C compiler's family: sanitizers of two do not mix.
+  if(CMAKE_C_COMPILER_ID STREQUAL "Clang" AND NOT CMAKE_CXX_COMPILER)
+    string(REGEX REPLACE "clang([^/]*)$" "clang++\\1" VKD_CLANGXX ${CMAKE_C_COMPILER})
+    find_program(CMAKE_CXX_COMPILER ${VKD_CLANGXX} clang++)
+  endif()
   include(CheckLanguage)
   check_language(CXX)
   pkg_check_modules(GLFW IMPORTED_TARGET glfw3)

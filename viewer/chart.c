@@ -115,7 +115,7 @@ static void draw_marks(panel_io *io, const chart *c, const chart_plot *p, const 
 
 /* Beside the title where there is room, else one below the other in the plot. */
 static void draw_legend(panel_io *io, const chart *c, gui_rect plot, float title_y) {
-    float width = gui_label_width(io->g, c->title), x = plot.x + plot.w;
+    float width = gui_label_width(io->g, c->title), x = plot.x + plot.w, most = 0;
     if (c->curve_count < 2) return;
     for (uint32_t i = 0; i < c->curve_count; i++)
         width += gui_label_width(io->g, c->curves[i].name) + io->em;
@@ -123,9 +123,16 @@ static void draw_legend(panel_io *io, const chart *c, gui_rect plot, float title
         gui_label(io->g, x, title_y, 1, c->curves[i].colour, c->curves[i].name);
         x -= gui_label_width(io->g, c->curves[i].name) + io->em;
     }
-    for (uint32_t i = 0; i < c->curve_count && width > plot.w; i++)
-        gui_label(io->g, x - 0.4f * io->em, plot.y + (0.8f + 1.1f * (float)i) * io->em, 1,
-                  c->curves[i].colour, c->curves[i].name);
+    if (width <= plot.w) return;
+    for (uint32_t i = 0; i < c->curve_count; i++)
+        most = fmaxf(most, gui_label_width(io->g, c->curves[i].name));
+    const float height = (1.1f * (float)c->curve_count + 0.2f) * io->em;
+    const gui_rect box = {plot.x + plot.w - most - 0.9f * io->em,
+                          plot.y + plot.h - height - 0.2f * io->em, most + 0.7f * io->em, height};
+    gui_fill(io->g, box, (COLOUR_PANEL & ~255u) | 0xd8);
+    for (uint32_t i = 0; i < c->curve_count; i++)
+        gui_label(io->g, box.x + box.w - 0.3f * io->em, box.y + (0.65f + 1.1f * (float)i) * io->em,
+                  1, c->curves[i].colour, c->curves[i].name);
 }
 
 /* ---- Hover ---- */
