@@ -90,8 +90,6 @@ void gui_destroy(gui *g) {
     delete g;
 }
 
-/* ---- Events ---- */
-
 static void play_events(gui *g) {
     ImGuiIO &io = ImGui::GetIO();
     bool changed = false;

@@ -7,9 +7,9 @@
 #include "base/platform.h"
 #include "viewer/scene.h"
 
-#define SHARE 0.005 /* of the time, beside a run that trains */
-#define RETRY 2.0   /* seconds */
-enum { CHUNK = 250 };
+#define SHARE 0.005   /* of the time, beside a run that trains */
+#define RETRY 2.0     /* seconds */
+enum { CHUNK = 100 }; /* a window waits for it */
 
 static void forget(scene *s, scene_model *m) {
     vkd_predictor_close(m->predictor);

@@ -214,7 +214,10 @@ static vkd_result draw(window *w) {
     vkd_result r = view_swapchain_show(&w->chain, w->renderer, frame, (uint32_t)width,
                                        (uint32_t)height, &shown);
     if (!r && shown == VIEW_SURFACE_LOST) r = renew_surface(w);
-    if (shown != VIEW_SHOWN) w->frames++;
+    if (shown != VIEW_SHOWN) {
+        w->frames++;
+        vkd__sleep(0.01); /* it may take a while until the display is ready */
+    }
     /* What is drawn on the processor takes its time behind the call. */
     if (!r && w->gpu->cpu) r = view_renderer_wait(w->renderer);
     w->cost = vkd__seconds() - start;

@@ -150,6 +150,39 @@ static void a_run_that_ends_and_goes_on_is_followed(void **state) {
     vkd_ctx_destroy(ctx);
 }
 
+static void panels_can_be_alone_left_out_and_moved(void **state) {
+    (void)state;
+    drive d;
+    vkd_ctx *ctx = test_ctx();
+    vkd__live_writer *w = writer(ctx);
+    publish(w, 7, VKD_LIVE_TRAINING);
+    drive_open(&d, folder, false);
+    const gui_rect border = drive_find(&d, "border0/move"), before = drive_find(&d, "attention/");
+    drive_drag(&d, "border0/move", 0.5f, 0.5f + 80 / border.w);
+    const gui_rect after = drive_find(&d, "attention/");
+    assert_true(fabsf(after.x - before.x - 80) < 2 && fabsf(before.w - after.w - 80) < 2);
+    drive_key(&d, '3');
+    assert_true(drive_has(&d, "training/") && !drive_has(&d, "classes/"));
+    drive_key(&d, '0');
+    drive_click(&d, "classes/close");
+    assert_false(drive_has(&d, "classes/"));
+    drive_click(&d, "bar/5##panel4");
+    assert_true(drive_has(&d, "classes/"));
+    drive_click(&d, "training/alone");
+    assert_true(drive_has(&d, "training/") && !drive_has(&d, "classes/"));
+    drive_click(&d, "training/alone");
+    assert_false(drive_has(&d, "help/"));
+    drive_key(&d, GUI_KEY_F1);
+    assert_true(d.a.help);
+    drive_key(&d, GUI_KEY_ESCAPE);
+    assert_true(!d.a.help && !d.a.quit);
+    drive_key(&d, 'Q');
+    assert_true(d.a.quit);
+    drive_close(&d);
+    vkd__live_writer_destroy(w);
+    vkd_ctx_destroy(ctx);
+}
+
 /* ---- Wrong ---- */
 
 static void a_folder_without_a_run_is_said_and_looked_at_again(void **state) {
@@ -260,6 +293,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_request_reaches_the_trainer),
         cmocka_unit_test(a_run_that_ends_and_goes_on_is_followed),
+        cmocka_unit_test(panels_can_be_alone_left_out_and_moved),
         cmocka_unit_test(a_folder_without_a_run_is_said_and_looked_at_again),
         cmocka_unit_test(every_beginning_of_a_live_file_is_survived),
         cmocka_unit_test(noise_is_survived),

@@ -85,6 +85,22 @@ static bool on_stop(void *user_) {
     return u->seen || vkd__seconds() - u->started > 60;
 }
 
+/* The wheel keeps the step under the mouse where it is, and moves the others away from it. */
+static void check_zoom(drive *d, gui_rect mark, gui_rect plot) {
+    const float middle = plot.y + plot.h / 2;
+    gui_event_move(d->g, mark.x + 0.5f, middle);
+    gui_event_wheel(d->g, 2);
+    drive_frames(d, 2);
+    assert_true(fabsf(drive_find(d, "training/loss.mark.0").x - mark.x) <= 2);
+    gui_event_move(d->g, fmaxf(plot.x + 1, mark.x - 20), middle);
+    gui_event_wheel(d->g, 1);
+    drive_frames(d, 2);
+    const float away = drive_find(d, "training/loss.mark.0").x;
+    assert_true(away > mark.x + 3);
+    drive_click(d, "training/All steps");
+    assert_true(fabsf(drive_find(d, "training/loss.mark.0").x - mark.x) <= 1);
+}
+
 static void a_slider_changes_the_training(void **state) {
     const fixture *f = *state;
     user u = {.f = f};
@@ -107,6 +123,7 @@ static void a_slider_changes_the_training(void **state) {
     const double share = (double)e->step / (double)v->phases[v->phase_count - 1].step;
     assert_true(fabs((double)(mark.x - plot.x) - share * (double)plot.w) <= 2);
     assert_false(u.d.s->training);
+    check_zoom(&u.d, mark, plot);
     drive_close(&u.d);
 }
 
