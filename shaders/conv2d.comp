@@ -43,6 +43,8 @@ VKD_IN(4, residual); // as y
 
 const bool A_K_CONTIGUOUS = true;
 const bool B_K_CONTIGUOUS = TRANSPOSED == 0u;
+const bool A_BY_FLOAT = false; // whose rows would be as many again, each to be divided out
+const bool B_BY_FLOAT = B_SHIFTED != 0u;
 #include "lib/tile.glsl"
 
 // An invocation fetches the same rows in every step.
@@ -50,39 +52,50 @@ place rows[A_QUADS];
 
 void fetch_a(uint item, uint m0, uint k0) {
     [[unroll]] for (uint i = 0u; i < A_QUADS; ++i) {
+        const uint k = k0 + quad_at(i, A_LINE).y;
         a_next[i] = vec4(0.0);
         if (A_SHIFTED == 0u) {
-            const uint k = k0 + quad_at(i, A_LINE).y;
             const uvec3 tap = tap_of(k);
             if (k < p.K && inside(rows[i].origin + step_of(tap))) {
                 a_next[i] = LOAD4(image, uint(rows[i].first + offset_of(tap)) >> 2);
             }
         } else {
             [[unroll]] for (uint j = 0u; j < 4u; ++j) {
-                const uvec2 at = float_at(i * 4u + j, A_LINE);
-                const place row = place_of(min(m0 + at.x, p.M - 1u), item);
-                const uvec3 tap = tap_of(k0 + at.y);
-                if (k0 + at.y < p.K && inside(row.origin + step_of(tap))) {
-                    a_next[i][j] = LOAD1(image, uint(row.first + offset_of(tap)));
+                const uvec3 tap = tap_of(k + j);
+                if (k + j < p.K && inside(rows[i].origin + step_of(tap))) {
+                    a_next[i][j] = LOAD1(image, uint(rows[i].first + offset_of(tap)));
                 }
             }
         }
     }
 }
 
+// The weight's element for a place of the tile, (line, position); `start` is the first of this invocation's, in
+// whose lines the others lie behind each other. Where lines are channels of the result, they are as far apart
+// as the two are: what all invocations share is added up apart, where a scalar unit can.
+uint weight_at(uvec2 at, uvec2 start, uint item, uint n0, uint k0) {
+    if (B_K_CONTIGUOUS) {
+        return weight_of(tap_of(k0 + start.y), n0 + start.x, item) + (at.x - start.x) * p.w_line;
+    }
+    return weight_of(tap_of(k0 + at.x), n0 + at.y, item);
+}
+
 void fetch_b(uint item, uint n0, uint k0) {
-    const uvec2 origin = B_K_CONTIGUOUS ? uvec2(k0, n0) : uvec2(n0, k0); // of a position, of a line
+    const uvec2 origin = B_K_CONTIGUOUS ? uvec2(n0, k0) : uvec2(k0, n0);
+    const uvec2 size = B_K_CONTIGUOUS ? uvec2(p.N, p.K) : uvec2(p.K, p.N);
     [[unroll]] for (uint i = 0u; i < B_QUADS; ++i) {
         b_next[i] = vec4(0.0);
         if (B_SHIFTED == 0u) {
-            const uvec2 at = quad_at(i, B_LINE).yx + origin;
-            const uint k = B_K_CONTIGUOUS ? at.x : at.y, n = B_K_CONTIGUOUS ? at.y : at.x;
-            if (k < p.K && n < p.N) b_next[i] = LOAD4(weight, weight_of(tap_of(k), n, item) >> 2);
+            const uvec2 at = quad_at(i, B_LINE), start = quad_at(0u, B_LINE);
+            if (all(lessThan(origin + at, size))) {
+                b_next[i] = LOAD4(weight, weight_at(at, start, item, n0, k0) >> 2);
+            }
         } else {
             [[unroll]] for (uint j = 0u; j < 4u; ++j) {
-                const uvec2 at = float_at(i * 4u + j, B_LINE).yx + origin;
-                const uint k = B_K_CONTIGUOUS ? at.x : at.y, n = B_K_CONTIGUOUS ? at.y : at.x;
-                if (k < p.K && n < p.N) b_next[i][j] = LOAD1(weight, weight_of(tap_of(k), n, item));
+                const uvec2 at = float_at(i * 4u + j, B_LINE), start = float_at(0u, B_LINE);
+                if (all(lessThan(origin + at, size))) {
+                    b_next[i][j] = LOAD1(weight, weight_at(at, start, item, n0, k0));
+                }
             }
         }
     }
@@ -118,10 +131,8 @@ void store_tile(uint item, uint m0, uint n0) {
 
 void compute_tile(uint item, uint m0, uint n0) {
     clear();
-    if (A_SHIFTED == 0u) {
-        [[unroll]] for (uint i = 0u; i < A_QUADS; ++i) {
-            rows[i] = place_of(min(m0 + quad_at(i, A_LINE).x, p.M - 1u), item);
-        }
+    [[unroll]] for (uint i = 0u; i < A_QUADS; ++i) {
+        rows[i] = place_of(min(m0 + quad_at(i, A_LINE).x, p.M - 1u), item);
     }
     fetch_a(item, m0, 0u);
     fetch_b(item, n0, 0u);

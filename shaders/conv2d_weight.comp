@@ -35,6 +35,8 @@ VKD_INOUT(2, dw); // (splits, groups, M, N)
 
 const bool A_K_CONTIGUOUS = false;
 const bool B_K_CONTIGUOUS = false;
+const bool A_BY_FLOAT = A_SHIFTED != 0u;
+const bool B_BY_FLOAT = B_SHIFTED != 0u;
 #include "lib/tile.glsl"
 
 void fetch_a(uint item, uint m0, uint k0, uint end) {

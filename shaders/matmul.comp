@@ -59,6 +59,8 @@ const uint NT = 1;
 const uint TN = 2;
 const bool A_K_CONTIGUOUS = LAYOUT != TN;
 const bool B_K_CONTIGUOUS = LAYOUT == NT;
+const bool A_BY_FLOAT = A_SHIFTED != 0u;
+const bool B_BY_FLOAT = B_SHIFTED != 0u;
 
 #include "lib/tile.glsl"
 
@@ -83,10 +85,10 @@ void fetch_a(uint item, uint m0, uint k0) {
             if (inside) a_next[i] = LOADX4(a, e >> 2);
         } else {
             [[unroll]] for (uint j = 0u; j < 4u; ++j) {
-                const uvec2 at = float_at(i * 4u + j, A_LINE);
+                const uvec2 at = float_at(i * 4u + j, A_LINE), start = float_at(0u, A_LINE);
+                const uint e = start.x * row + start.y + (first + (at.x - start.x) * row);
                 const bool inside = (A_LINES_WHOLE || origin.x + at.x < size.x) &&
                                     (A_POSITIONS_WHOLE || origin.y + at.y < size.y);
-                const uint e = first + at.x * row + at.y;
                 a_next[i][j] = 0.0;
                 if (inside) a_next[i][j] = LOADX1(a, e);
             }
@@ -109,10 +111,10 @@ void fetch_b(uint item, uint n0, uint k0) {
             if (inside) b_next[i] = LOADX4(b, e >> 2);
         } else {
             [[unroll]] for (uint j = 0u; j < 4u; ++j) {
-                const uvec2 at = float_at(i * 4u + j, B_LINE);
+                const uvec2 at = float_at(i * 4u + j, B_LINE), start = float_at(0u, B_LINE);
+                const uint e = start.x * row + start.y + (first + (at.x - start.x) * row);
                 const bool inside = (B_LINES_WHOLE || origin.x + at.x < size.x) &&
                                     (B_POSITIONS_WHOLE || origin.y + at.y < size.y);
-                const uint e = first + at.x * row + at.y;
                 b_next[i][j] = 0.0;
                 if (inside) b_next[i][j] = LOADX1(b, e);
             }

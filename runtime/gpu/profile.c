@@ -25,9 +25,8 @@ static const row rows[] = {
     /* NVIDIA, 32 lanes: 8x8 take half of the 255 registers that an invocation may have, and a
      * tile's two workgroups fill a multiprocessor. */
     {0x10de, DISCRETE, 0, 256, 256, {128, 128, 16, 8, 8}, {64, 64, 16, 4, 4}, 128, 4000, 250, 6e-6},
-    /* AMD GCN, always 64 lanes: 256 registers for all waves of a SIMD, so 8x4 with 64 of them run
-     * four waves where 8x8 would run two. */
-    {0x1002, DISCRETE, 64, 256, 256, {128, 64, 16, 8, 4}, {64, 64, 16, 4, 4}, 128, 3000, 200, 8e-6},
+    /* AMD GCN, always 64 lanes: see apply_gcn. */
+    {0x1002, DISCRETE, 64, 256, 256, {64, 64, 16, 4, 4}, {64, 64, 16, 4, 4}, 128, 3000, 200, 8e-6},
     /* AMD RDNA, 32 or 64 lanes: at least twice the registers, so 8x8 run eight. */
     {0x1002, DISCRETE, 0, 256, 256, {128, 128, 8, 8, 8}, {64, 64, 16, 4, 4}, 128, 3000, 200, 8e-6},
     /* Intel Arc: the driver chooses 8 to 32 lanes, by registers: 128 of 32 bytes for all lanes of a
@@ -42,6 +41,17 @@ static const row rows[] = {
     /* Mali, Adreno and others: few registers. */
     {0, INTEGRATED, 0, 128, 128, {32, 32, 16, 4, 4}, {32, 32, 16, 4, 4}, 16, 300, 30, 12e-6},
 };
+
+/* GCN has 256 registers for all waves of a SIMD, and 64 KiB of shared memory for its four SIMDs.
+ * Four waves each may have 64 registers and 4 KiB: 4x4 of C take no more, where 8x4 took 84 in
+ * ragged rows (tests/drivers/compile.c measures that). */
+static void apply_gcn(const vkd__probe *p, vkd_profile *out) {
+    if (p->vendor != 0x1002 || p->subgroup_min != 64) return;
+    out->max_elements = 16;
+    out->max_shared_each = 64;
+    for (int c = 0; c < VKD__MATMUL_CLASSES; c++)
+        if (!vkd__tile_suits(out, &out->tile[c])) out->tile[c] = (vkd__tile){32, 32, 8, 4, 4};
+}
 
 static void apply_row(const vkd__probe *p, vkd_profile *out) {
     for (size_t i = 0; i < VKD_COUNT(rows); i++) {
@@ -80,6 +90,7 @@ void vkd__profile_make(const vkd__probe *p, const vkd__feature *features, bool d
     const bool cpu = p->type == VK_PHYSICAL_DEVICE_TYPE_CPU;
     *out = *vkd_profile_find(cpu ? "cpu" : "gpu");
     apply_row(p, out);
+    apply_gcn(p, out);
     snprintf(out->name, sizeof out->name, "%.*s", (int)sizeof out->name - 1, p->name);
     out->direct = direct;
     out->subgroup = p->subgroup;

@@ -11,21 +11,30 @@ vkd__matmul_class vkd__matmul_classify(const vkd_profile *p, uint64_t M, uint64_
     return M * N * batch < p->large_product ? VKD__MATMUL_SMALL : VKD__MATMUL_LARGE;
 }
 
+/* Both operands, and eight quads of padding each. */
+static uint32_t shared_bytes(const vkd__tile *t) {
+    return 4u * t->k * (t->m + t->n) + 2u * 8u * 16u;
+}
+
 bool vkd__tile_fits(const vkd__tile *t, uint32_t max_invocations, uint32_t max_shared) {
     if (!t->k || !t->tm || !t->tn) return false;
     const uint32_t invocations = (uint32_t)(t->m / t->tm) * (t->n / t->tn);
     /* What the kernel is written for: quads, rows of whole banks, padding after k / 8 rows; */
     if (t->m % 32 || t->n % 32 || t->k % 8 || t->tm % 4 || t->tn % 4) return false;
     if (t->m % t->tm || t->n % t->tn || !invocations) return false;
-    /* every invocation moves as many quads as any other, and all of its own stand at one place of
-     * their lines. */
-    const uint32_t lines[] = {t->m / 4u, t->n / 4u, t->k / 4u};
+    /* every invocation moves as many quads as any other, and all that it moves stands at one place
+     * of its lines. */
+    const uint32_t lines[] = {t->m, t->n, t->k};
     for (size_t i = 0; i < VKD_COUNT(lines); i++)
         if (invocations % lines[i]) return false;
     if (t->m * t->k / 4u % invocations || t->n * t->k / 4u % invocations) return false;
-    const uint32_t shared =
-        4u * t->k * (t->m + t->n) + 2u * 8u * 16u; /* eight quads of padding each */
-    return invocations <= max_invocations && shared <= max_shared;
+    return invocations <= max_invocations && shared_bytes(t) <= max_shared;
+}
+
+bool vkd__tile_suits(const vkd_profile *p, const vkd__tile *t) {
+    const uint32_t elements = (uint32_t)t->tm * t->tn;
+    return elements <= p->max_elements &&
+           shared_bytes(t) * elements <= p->max_shared_each * t->m * t->n;
 }
 
 /* More of C than this would take more than half of an invocation's registers on most devices. */
@@ -83,12 +92,14 @@ WORKGROUP(reduce, true)
 
 /* The first are tried first. 4x4 of C take about 48 registers, 8x4 64 to 90, 8x8 128; a longer k is
  * fewer barriers for more shared memory. */
-static const vkd__tile tiles[] = {{64, 64, 16, 4, 4},  {32, 32, 16, 4, 4},  {128, 64, 16, 8, 4},
-                                  {128, 128, 8, 8, 8}, {64, 32, 16, 4, 4},  {64, 64, 16, 8, 4},
-                                  {128, 64, 8, 8, 8},  {128, 128, 16, 8, 8}};
+static const vkd__tile tiles[] = {{64, 64, 16, 4, 4},  {32, 32, 16, 4, 4},   {128, 64, 16, 8, 4},
+                                  {128, 128, 8, 8, 8}, {64, 32, 16, 4, 4},   {64, 64, 16, 8, 4},
+                                  {128, 64, 8, 8, 8},  {128, 128, 16, 8, 8}, {32, 32, 8, 4, 4}};
 
 static bool set_tile(vkd_profile *p, vkd__matmul_class class, uint32_t candidate) {
-    if (p->direct || !vkd__tile_fits(&tiles[candidate], p->max_invocations, p->max_shared))
+    const vkd__tile *t = &tiles[candidate];
+    if (p->direct || !vkd__tile_fits(t, p->max_invocations, p->max_shared) ||
+        !vkd__tile_suits(p, t))
         return false;
     p->tile[class] = tiles[candidate];
     return true;

@@ -55,7 +55,9 @@ typedef struct vkd__coop {
 /* Whether the kernel can work with such a tile, and its invocations and shared memory fit a device.
  */
 bool vkd__tile_fits(const vkd__tile *t, uint32_t max_invocations, uint32_t max_shared);
-/* The same of the other kernel, for the device's matrices. */
+/* Whether its invocations take no more than the profile lets them. */
+bool vkd__tile_suits(const vkd_profile *p, const vkd__tile *t);
+/* Whether the kernel of cooperative matrices can work with a tile on this device. */
 bool vkd__coop_fits(const vkd__coop *c, const vkd__coop_tile *t, uint32_t max_invocations,
                     uint32_t max_shared);
 /* Sets a tile for each class, the first of the list that fits. false, and nothing set: none does

@@ -27,6 +27,9 @@ struct vkd_profile {
     uint32_t short_workgroup;  /* row kernels where rows have less than 64 elements */
     uint32_t reduce_workgroup; /* one workgroup that reduces over everything */
     vkd__tile tile[VKD__MATMUL_CLASSES];
+    /* What an invocation of a tile may take, for enough of them to run side by side: elements of C,
+     * which are registers, and bytes of shared memory. */
+    uint32_t max_elements, max_shared_each;
     vkd__direct_tile direct_tile[VKD__MATMUL_CLASSES];
     vkd__coop coop;       /* in place of `tile` for products of mixed graphs */
     uint32_t fill_groups; /* workgroups of a product below which the device idles: K is split */

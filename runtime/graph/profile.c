@@ -16,7 +16,7 @@
     .tile = {[VKD__MATMUL_LARGE] = {64, 64, 16, 4, 4},                                             \
              [VKD__MATMUL_SMALL] = {32, 32, 16, 4, 4},                                             \
              [VKD__MATMUL_NARROW] = {32, 32, 16, 4, 4}},                                           \
-    .direct_tile = {{32, 8}, {32, 8}, {16, 16}}
+    .max_elements = 64, .max_shared_each = 1024, .direct_tile = {{32, 8}, {32, 8}, {16, 16}}
 #define LARGE_PRODUCT (128 * 64 * 64) /* a layer of a thousand for a batch of a few hundred */
 
 /* Rates are what these kernels may reach, not a data sheet's: they cut submissions into slices. */

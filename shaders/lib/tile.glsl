@@ -4,8 +4,8 @@
 // elements, in quads that lie apart so that neighbours read neighbouring words.
 //
 // Before including, declare the constants LOCAL_X, TILE_M, TILE_N, TILE_K, THREAD_M and THREAD_N, and for both
-// operands whether K is contiguous in memory (A_K_CONTIGUOUS) and whether it is fetched float by float, where
-// its rows begin anywhere, and not quad by quad (A_SHIFTED). The host sets LOCAL_X = (TILE_M / THREAD_M) *
+// operands whether K is contiguous in memory (A_K_CONTIGUOUS) and whether it is dealt out float by float, as
+// where its rows begin anywhere, and not quad by quad (A_BY_FLOAT). The host sets LOCAL_X = (TILE_M / THREAD_M) *
 // (TILE_N / THREAD_N). vkd__tile_fits says what the sizes keep to, so that each invocation moves whole quads,
 // and as many as any other.
 
@@ -39,17 +39,16 @@ vec4 a_next[A_QUADS];
 vec4 b_next[B_QUADS];
 
 // A tile of an operand in memory is lines: (TILE_M, TILE_K), or transposed (TILE_K, TILE_M). Where this
-// invocation's i-th quad lies in it: (line, position). LOCAL_X is a multiple of a line's quads, so the
-// position is the same for every i, and all addresses follow from the first. Floats are dealt out one by
-// one, so that neighbours read neighbouring addresses.
+// invocation's i-th quad lies in it: (line, position). Floats are dealt out one by one, so that neighbours
+// read neighbouring addresses. LOCAL_X is a multiple of a line, so the position is the same for every i, and
+// all addresses follow from the first.
 uvec2 quad_at(uint i, uint line) {
     const uint quads = line / 4u;
     return uvec2(gl_LocalInvocationID.x / quads + i * (LOCAL_X / quads),
                  gl_LocalInvocationID.x % quads * 4u);
 }
 uvec2 float_at(uint i, uint line) {
-    const uint slot = i * LOCAL_X + gl_LocalInvocationID.x;
-    return uvec2(slot / line, slot % line);
+    return uvec2(gl_LocalInvocationID.x / line + i * (LOCAL_X / line), gl_LocalInvocationID.x % line);
 }
 
 const uint A_LINE = A_K_CONTIGUOUS ? TILE_K : TILE_M;
@@ -58,11 +57,11 @@ const uint B_LINE = B_K_CONTIGUOUS ? TILE_K : TILE_N;
 void put_a() {
     [[unroll]] for (uint i = 0u; i < A_QUADS; ++i) {
         const uvec2 quad = quad_at(i, A_LINE);
-        if (A_SHIFTED == 0u && !A_K_CONTIGUOUS) {
+        if (!A_BY_FLOAT && !A_K_CONTIGUOUS) {
             a_tile[a_row(quad.x) + quad.y / 4u] = a_next[i];
         } else {
             [[unroll]] for (uint j = 0u; j < 4u; ++j) {
-                const uvec2 at = A_SHIFTED == 0u ? quad + uvec2(0u, j) : float_at(i * 4u + j, A_LINE);
+                const uvec2 at = A_BY_FLOAT ? float_at(i * 4u + j, A_LINE) : quad + uvec2(0u, j);
                 const uint k = A_K_CONTIGUOUS ? at.y : at.x;
                 const uint m = A_K_CONTIGUOUS ? at.x : at.y;
                 a_tile[a_row(k) + m / 4u][m % 4u] = a_next[i][j];
@@ -74,11 +73,11 @@ void put_a() {
 void put_b() {
     [[unroll]] for (uint i = 0u; i < B_QUADS; ++i) {
         const uvec2 quad = quad_at(i, B_LINE);
-        if (B_SHIFTED == 0u && !B_K_CONTIGUOUS) {
+        if (!B_BY_FLOAT && !B_K_CONTIGUOUS) {
             b_tile[b_row(quad.x) + quad.y / 4u] = b_next[i];
         } else {
             [[unroll]] for (uint j = 0u; j < 4u; ++j) {
-                const uvec2 at = B_SHIFTED == 0u ? quad + uvec2(0u, j) : float_at(i * 4u + j, B_LINE);
+                const uvec2 at = B_BY_FLOAT ? float_at(i * 4u + j, B_LINE) : quad + uvec2(0u, j);
                 const uint k = B_K_CONTIGUOUS ? at.y : at.x;
                 const uint n = B_K_CONTIGUOUS ? at.x : at.y;
                 b_tile[b_row(k) + n / 4u][n % 4u] = b_next[i][j];

@@ -5,6 +5,7 @@
  *                       32 KiB of shared memory, or leaves a matmul fewer than four waves a SIMD
  *   compile --table     a row for each kernel, of its worst pipeline
  *   compile --all       a row for each pipeline
+ *   compile --tiles     a row for each tile of the products' kernels (tiles.h)
  *   compile --code K    the machine code of kernel K's first pipeline
  *   --kernel K          only kernel K: any of the above; there must be one
  *   --contains TEXT     fails also when the machine code of a pipeline has no such text
@@ -15,13 +16,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "gpu/gpu.h"
+#include "figures.h"
+#include "tiles.h"
 #include "walk.h"
 
 enum { MAX_SHARED = 32768, MIN_WAVES = 4, NAMED_FAULTS = 4 };
 
 typedef struct options {
-    bool table, all;
+    bool table, all, tiles;
     const char *kernel, *code, *contains;
 } options;
 
@@ -39,39 +41,6 @@ static vkd_result compile_launch(void *user, const vkd__launch *launch) {
 }
 
 /* ---- One pipeline ---- */
-
-typedef struct figures {
-    double vgprs, sgprs, spilled, scratch, shared, waves, code;
-} figures;
-
-static bool take(const vkd__statistic *s, uint32_t count, const char *name, double *out) {
-    for (uint32_t i = 0; i < count; i++) {
-        if (strcmp(s[i].name, name)) continue;
-        *out = s[i].value;
-        return true;
-    }
-    return false;
-}
-
-static vkd_result measure(compiling *c, const vkd__pipeline *p, figures *out) {
-    vkd__statistic s[64];
-    uint32_t count = VKD_COUNT(s);
-    double spilled_vgprs, spilled_sgprs;
-    const vkd_result r = vkd__pipeline_statistics(c->device, p, s, &count);
-    if (r) return r;
-    if (!take(s, count, "VGPRs", &out->vgprs) || !take(s, count, "SGPRs", &out->sgprs) ||
-        !take(s, count, "Spilled VGPRs", &spilled_vgprs) ||
-        !take(s, count, "Spilled SGPRs", &spilled_sgprs) ||
-        !take(s, count, "Scratch size", &out->scratch) ||
-        !take(s, count, "LDS size", &out->shared) ||
-        !take(s, count, "Subgroups per SIMD", &out->waves) ||
-        !take(s, count, "Code size", &out->code))
-        return vkd__fail(c->ctx, VKD_E_ARGUMENT,
-                         "the driver of '%s' has no figures of registers, scratch and waves",
-                         vkd_device_name(c->device));
-    out->spilled = spilled_vgprs + spilled_sgprs;
-    return VKD_OK;
-}
 
 static const char *name_of(const vkd__pipeline *p) {
     return vkd__kernels[p->kernel_index].name;
@@ -125,21 +94,6 @@ static const char *fault_of(const char *kernel, const figures *f, bool lacks) {
 
 /* ---- All of them ---- */
 
-static double larger(double a, double b) {
-    return a > b ? a : b;
-}
-
-static void worsen(figures *worst, const figures *f, bool first) {
-    if (first) *worst = *f;
-    worst->vgprs = larger(worst->vgprs, f->vgprs);
-    worst->sgprs = larger(worst->sgprs, f->sgprs);
-    worst->spilled = larger(worst->spilled, f->spilled);
-    worst->scratch = larger(worst->scratch, f->scratch);
-    worst->shared = larger(worst->shared, f->shared);
-    worst->code = larger(worst->code, f->code);
-    if (f->waves < worst->waves) worst->waves = f->waves;
-}
-
 /* Whether a kernel must be in some plan: those of the family that this device runs. */
 static bool is_due(const compiling *c, const char *kernel) {
     const vkd_profile *p = vkd_device_profile(c->device);
@@ -159,10 +113,10 @@ static vkd_result report_kernel(compiling *c, uint32_t kernel, uint32_t *faults)
         figures f = {0};
         if (p->kernel_index != kernel) continue;
         bool lacks = false;
-        vkd_result r = measure(c, p, &f);
+        vkd_result r = figures_of(c->device, p, &f);
         if (!r) r = look_into(c, p, &lacks);
         if (r) return r;
-        worsen(&worst, &f, !count++);
+        figures_worsen(&worst, &f, !count++);
         const char *fault = fault_of(name_of(p), &f, lacks);
         write_constants(p, constants, sizeof constants);
         if (c->o.all) print_row(name_of(p), 1, &f, constants);
@@ -231,6 +185,8 @@ static bool parse(int count, char **words, options *o) {
             o->all = true;
         else if (!strcmp(words[i], "--kernel") && next)
             o->kernel = words[++i];
+        else if (!strcmp(words[i], "--tiles"))
+            o->tiles = true;
         else if (!strcmp(words[i], "--contains") && next)
             o->contains = words[++i];
         else if (!strcmp(words[i], "--code") && next)
@@ -245,15 +201,15 @@ int main(int count, char **words) {
     compiling c = {0};
     uint32_t faults = 0;
     if (!parse(count, words, &c.o)) {
-        fprintf(stderr, "compile [--table] [--all] [--kernel NAME] [--code NAME] "
+        fprintf(stderr, "compile [--table] [--all] [--tiles] [--kernel NAME] [--code NAME] "
                         "[--contains TEXT]\n");
         return 2;
     }
     if (vkd_ctx_create(&(vkd_ctx_desc){.log = show}, &c.ctx)) return EXIT_FAILURE;
     vkd_result r = vkd__device_open_for_statistics(
-        c.ctx, &(vkd_device_desc){.validate = true, .cache_dir = ""}, c.o.code || c.o.contains,
-        &c.device);
-    if (!r) r = compile_all(&c, &faults);
+        c.ctx, &(vkd_device_desc){.validate = true, .cache_dir = ""},
+        c.o.code || c.o.contains || c.o.tiles, &c.device);
+    if (!r) r = c.o.tiles ? tiles_print(c.device) : compile_all(&c, &faults);
     if (r) fprintf(stderr, "compile: %s\n", vkd_ctx_error(c.ctx));
     if (c.device) faults += vkd_device_validation_messages(c.device);
     vkd_device_close(c.device);

@@ -255,16 +255,25 @@ static vkd_result walk_session_graph(walk *w, vkd_result made, vkd_graph *g) {
     return r;
 }
 
+static vkd_result walk_logits(walk *w, vkd__session *s, const vkd__recipe_model *m,
+                              const char *group, const char *split, uint32_t count) {
+    vkd_graph *g = NULL;
+    const uint32_t most = s->recipe->evaluation.batch;
+    const vkd_result r =
+        vkd__graph_infer(s, m, group, split, count, most < count ? most : count, &g);
+    return walk_session_graph(w, r, g);
+}
+
+/* A stage that labels trains nothing. */
 static vkd_result walk_phase(walk *w, vkd__session *s, const vkd__phase *p) {
+    if (p->stage->label) {
+        const vkd__recipe_model *teacher = &s->recipe->models[p->stage->teacher];
+        return walk_logits(w, s, teacher, teacher->name, "data.train", s->data->train.count);
+    }
     vkd_graph *g = NULL;
     vkd_result r = vkd__graph_train(s, p, &g);
     r = walk_session_graph(w, r, g);
-    if (r) return r;
-    const uint32_t count = s->data->test.count, most = s->recipe->evaluation.batch;
-    g = NULL;
-    r = vkd__graph_infer(s, p->model, p->group, "data.test", count, most < count ? most : count,
-                         &g);
-    return walk_session_graph(w, r, g);
+    return r ? r : walk_logits(w, s, p->model, p->group, "data.test", s->data->test.count);
 }
 
 static vkd_result walk_recipe(walk *w, const char *path) {

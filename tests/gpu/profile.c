@@ -55,6 +55,7 @@ static const kind kinds[] = {
     {"RX 9070 XT (RADV)", 0x1002, DISCRETE, 65536, 32, 64, MOST, 4294967292, 1000, 30000, false, 0},
     {"RX 5700", 0x1002, DISCRETE, 32768, 32, 64, MOST, 1ull << 31, 1000, 9000, false, 0},
     {"RX 570", 0x1002, DISCRETE, 65536, 64, 64, MOST, 4294967292, 1000, 5000, false, 0},
+    {"Radeon Vega 8", 0x1002, INTEGRATED, 65536, 64, 64, MOST, 4294967292, 500, 2000, false, 0},
     {"Radeon 890M", 0x1002, INTEGRATED, 65536, 32, 64, MOST, 4294967292, 500, 5000, false, 0},
     {"RTX 5090", 0x10de, DISCRETE, 49152, 32, 32, MOST, 1ull << 40, 1000, 90000, false, 0},
     {"GTX 1650", 0x10de, DISCRETE, 49152, 32, 32, MOST, 1ull << 40, 500, 5000, false, 0},
@@ -78,8 +79,6 @@ static const kind kinds[] = {
     {"a phone's", 0x13b5, INTEGRATED, 32768, 16, 16, 1u << 27, 1u << 30, 100, 2000, false, 0},
 #undef MOST
 #undef CPU
-#undef DISCRETE
-#undef INTEGRATED
 };
 
 static vkd_profile profile_of(const kind *k) {
@@ -114,20 +113,24 @@ static void look_at_workgroups(const kind *k, const vkd_profile *p) {
     }
 }
 
+static bool is_gcn(const kind *k) {
+    return k->vendor == 0x1002 && k->subgroup_min == 64;
+}
+
 /* Of tiles: whole subgroups, at least 64 invocations, so that barriers do not leave a core idle,
  * and no more than the 256 that every device runs; two workgroups in the shared memory of any; 4x4
  * of C for an invocation, the least that multiplies twice as often as it reads, and no more than
- * 8x8, 128 registers with all else, of which GCN and integrated devices have too few. */
+ * 8x8, 128 registers with all else, of which GCN and integrated devices have too few. On GCN four
+ * waves a SIMD, so that one computes while others wait: 64 registers and 4 KiB each. */
 static void look_at_tiles(const kind *k, const vkd_profile *p) {
-    const bool few_registers =
-        k->subgroup_min == 64 || k->type == VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU;
+    const uint32_t most = is_gcn(k) ? 16 : k->type == INTEGRATED ? 32 : 64;
     for (int c = 0; c < VKD__MATMUL_CLASSES; c++) {
         const vkd__tile *t = &p->tile[c];
         const uint32_t invocations = (uint32_t)(t->m / t->tm) * (t->n / t->tn);
         if (!vkd__tile_fits(t, 256, c == VKD__MATMUL_LARGE ? 24576 : 16384))
             fail_msg("%s: tile %ux%ux%u does not fit", k->name, t->m, t->n, t->k);
         if (invocations % 64 || invocations < 64 || t->tm < 4 || t->tn < 4 ||
-            t->tm * t->tn > (few_registers ? 32 : 64))
+            (uint32_t)(t->tm * t->tn) > most || !vkd__tile_suits(p, t))
             fail_msg("%s: %ux%u of a tile of %ux%u", k->name, t->tm, t->tn, t->m, t->n);
     }
     const vkd__tile *large = &p->tile[VKD__MATMUL_LARGE], *small = &p->tile[VKD__MATMUL_SMALL];
@@ -167,7 +170,8 @@ static void look_at_candidates(const kind *k, const vkd_profile *table) {
                 if (sizes[n] > most)
                     fail_msg("%s: '%s' may be %u", k->name, vkd__knobs[i].name, sizes[n]);
             for (int n = 0; n < VKD__MATMUL_CLASSES; n++)
-                if (!vkd__tile_fits(&p.tile[n], 256, k->shared))
+                if (!vkd__tile_fits(&p.tile[n], 256, k->shared) ||
+                    (is_gcn(k) && p.tile[n].tm * p.tile[n].tn > 16))
                     fail_msg("%s: candidate %u of '%s' does not fit", k->name, c,
                              vkd__knobs[i].name);
         }
