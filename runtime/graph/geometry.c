@@ -39,6 +39,8 @@ bool vkd__tile_suits(const vkd_profile *p, const vkd__tile *t) {
 
 /* More of C than this would take more than half of an invocation's registers on most devices. */
 #define MOST_SUMS 64u
+/* The same with what it fetches meanwhile, two values a register: RDNA 3 spilled at 112. */
+#define MOST_HELD 96u
 
 bool vkd__coop_fits(const vkd__coop *c, const vkd__coop_tile *t, uint32_t max_invocations,
                     uint32_t max_shared) {
@@ -51,7 +53,9 @@ bool vkd__coop_fits(const vkd__coop *c, const vkd__coop_tile *t, uint32_t max_in
     if (t->m % (t->sub_m * c->m) || t->n % (t->sub_n * c->n) || t->k % c->k || t->k % 16)
         return false;
     if (t->m * t->k / 16u % invocations || t->n * t->k / 16u % invocations) return false;
-    if ((uint32_t)t->m * t->n / invocations > MOST_SUMS) return false;
+    const uint32_t sums = (uint32_t)t->m * t->n / invocations;
+    const uint32_t fetched = ((uint32_t)t->m + t->n) * t->k / invocations;
+    if (sums > MOST_SUMS || sums + fetched / 2 > MOST_HELD) return false;
     /* Both operands, each row with sixteen bytes of padding; in the end a strip of C for each
      * subgroup lies there. */
     const uint32_t operands = ((uint32_t)t->m + t->n) * (2u * t->k + 16u);
