@@ -9,6 +9,7 @@
  *   compile --code K    the machine code of kernel K's first pipeline
  *   --kernel K          only kernel K: any of the above; there must be one
  *   --contains TEXT     fails also when the machine code of a pipeline has no such text
+ *   --validate          under the validation layers, which take as long as the compiler
  *
  * It needs VK_KHR_pipeline_executable_properties with the statistics of Mesa's RADV, which gives
  * them without a card: tests/drivers/radv navi31 build/dev/tests/drivers_compile --table */
@@ -23,7 +24,7 @@
 enum { MAX_SHARED = 32768, MIN_WAVES = 4, NAMED_FAULTS = 4 };
 
 typedef struct options {
-    bool table, all, tiles;
+    bool table, all, tiles, validate;
     const char *kernel, *code, *contains;
 } options;
 
@@ -187,6 +188,8 @@ static bool parse(int count, char **words, options *o) {
             o->kernel = words[++i];
         else if (!strcmp(words[i], "--tiles"))
             o->tiles = true;
+        else if (!strcmp(words[i], "--validate"))
+            o->validate = true;
         else if (!strcmp(words[i], "--contains") && next)
             o->contains = words[++i];
         else if (!strcmp(words[i], "--code") && next)
@@ -202,12 +205,12 @@ int main(int count, char **words) {
     uint32_t faults = 0;
     if (!parse(count, words, &c.o)) {
         fprintf(stderr, "compile [--table] [--all] [--tiles] [--kernel NAME] [--code NAME] "
-                        "[--contains TEXT]\n");
+                        "[--contains TEXT] [--validate]\n");
         return 2;
     }
     if (vkd_ctx_create(&(vkd_ctx_desc){.log = show}, &c.ctx)) return EXIT_FAILURE;
     vkd_result r = vkd__device_open_for_statistics(
-        c.ctx, &(vkd_device_desc){.validate = true, .cache_dir = ""},
+        c.ctx, &(vkd_device_desc){.validate = c.o.validate, .cache_dir = ""},
         c.o.code || c.o.contains || c.o.tiles, &c.device);
     if (!r) r = c.o.tiles ? tiles_print(c.device) : compile_all(&c, &faults);
     if (r) fprintf(stderr, "compile: %s\n", vkd_ctx_error(c.ctx));
