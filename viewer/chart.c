@@ -113,26 +113,21 @@ static void draw_marks(panel_io *io, const chart *c, const chart_plot *p, const 
     if (near) gui_tooltip(io->g, "step %.0f: %s", near->x, near->text);
 }
 
-/* Beside the title where there is room, else one below the other in the plot. */
-static void draw_legend(panel_io *io, const chart *c, gui_rect plot, float title_y) {
-    float width = gui_label_width(io->g, c->title), x = plot.x + plot.w, most = 0;
-    if (c->curve_count < 2) return;
+/* Names stand beside the title where there is room, else in a line below it. */
+static bool fits_beside(panel_io *io, const chart *c, float room) {
+    float width = gui_label_width(io->g, c->title);
     for (uint32_t i = 0; i < c->curve_count; i++)
         width += gui_label_width(io->g, c->curves[i].name) + io->em;
-    for (uint32_t i = c->curve_count; i-- > 0 && width <= plot.w;) {
-        gui_label(io->g, x, title_y, 1, c->curves[i].colour, c->curves[i].name);
-        x -= gui_label_width(io->g, c->curves[i].name) + io->em;
+    return c->curve_count < 2 || width <= room;
+}
+
+static void draw_legend(panel_io *io, const chart *c, gui_rect plot, float y) {
+    float x = plot.x + plot.w;
+    for (uint32_t i = c->curve_count; i-- > 0 && c->curve_count > 1;) {
+        gui_label(io->g, x, y, 1, c->curves[i].colour, c->curves[i].name);
+        x -= gui_label_width(io->g, c->curves[i].name) + 0.8f * io->em;
+        if (x < plot.x) return;
     }
-    if (width <= plot.w) return;
-    for (uint32_t i = 0; i < c->curve_count; i++)
-        most = fmaxf(most, gui_label_width(io->g, c->curves[i].name));
-    const float height = (1.1f * (float)c->curve_count + 0.2f) * io->em;
-    const gui_rect box = {plot.x + plot.w - most - 0.9f * io->em,
-                          plot.y + plot.h - height - 0.2f * io->em, most + 0.7f * io->em, height};
-    gui_fill(io->g, box, (COLOUR_PANEL & ~255u) | 0xd8);
-    for (uint32_t i = 0; i < c->curve_count; i++)
-        gui_label(io->g, box.x + box.w - 0.3f * io->em, box.y + (0.65f + 1.1f * (float)i) * io->em,
-                  1, c->curves[i].colour, c->curves[i].name);
 }
 
 /* ---- Hover ---- */
@@ -172,9 +167,11 @@ static void draw_hover(panel_io *io, const chart *c, const chart_plot *p, double
 void chart_draw(panel_io *io, const chart *c, float width, float height, chart_view *view,
                 double *next_hover) {
     const gui_canvas canvas = gui_canvas_add(io->g, c->name, width, height);
-    const float left = 3.6f * io->em, top = 1.4f * io->em, bottom = 1.5f * io->em;
-    const gui_rect r = {floorf(canvas.r.x + left), floorf(canvas.r.y + top),
-                        floorf(width - left - 0.8f * io->em), floorf(height - top - bottom)};
+    const float left = 3.6f * io->em, room = floorf(width - left - 0.8f * io->em);
+    const bool beside = fits_beside(io, c, room);
+    const float top = (beside ? 1.4f : 2.5f) * io->em, bottom = 1.5f * io->em;
+    const gui_rect r = {floorf(canvas.r.x + left), floorf(canvas.r.y + top), room,
+                        floorf(height - top - bottom)};
     gui_label(io->g, r.x, canvas.r.y + 0.6f * io->em, 0, COLOUR_TEXT, c->title);
     if (r.w < 2 * io->em || r.h < io->em || !c->curve_count || !(c->most > c->least)) return;
     zoom(c, &canvas, r, view);
@@ -196,7 +193,7 @@ void chart_draw(panel_io *io, const chart *c, float width, float height, chart_v
         draw_curve(io, &p, &c->curves[i], points);
     draw_marks(io, c, &p, &canvas);
     gui_unclip(io->g);
-    draw_legend(io, c, r, canvas.r.y + 0.6f * io->em);
+    draw_legend(io, c, r, r.y - 0.8f * io->em);
     gui_mark(io->g, r, "%s.plot", c->name);
     free(points);
     const bool inside = canvas.hovered && canvas.x >= r.x && canvas.x <= r.x + r.w;

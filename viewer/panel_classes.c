@@ -80,7 +80,7 @@ static double find_high(const state *st) {
 
 static void draw_names(panel_io *io, const state *st, gui_rect r, float width) {
     const float cell = r.h / (float)st->classes;
-    const uint32_t every = (uint32_t)fmaxf(1, ceilf(io->em / cell));
+    const uint32_t every = (uint32_t)fmaxf(1, ceilf(0.8f * io->em / cell));
     char text[64];
     gui_clip(io->g, (gui_rect){r.x - width, r.y, width, r.h});
     for (uint32_t i = 0; i < st->classes; i += every) {
