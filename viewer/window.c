@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The window: GLFW's events go into the gui, its frames onto the screen. A frame is drawn when the
  * user does something, or when there is something else to see: where the processor draws, while it
- * trains, so seldom that this takes a hundredth of the time. */
+ * trains, so seldom that this takes a two-hundredth of the time. */
 #define GLFW_INCLUDE_NONE
 #include <math.h>
 #include <string.h>
@@ -17,7 +17,7 @@ VkResult glfwCreateWindowSurface(VkInstance instance, GLFWwindow *window,
                                  const VkAllocationCallbacks *allocator, VkSurfaceKHR *surface);
 
 #define NEWS_EVERY 0.1 /* seconds between frames that nobody asked for */
-#define SHARE 0.01     /* of the time for them, on a processor that trains */
+#define SHARE 0.005    /* of the time for them, on a processor that trains */
 #define SETTLE 3       /* frames after an event: widgets answer in the next ones */
 #define IDLE 0.5       /* seconds between looks at a run that is over */
 
