@@ -28,8 +28,10 @@ void build(vkd_graph *g) {
 float step_once(vkd_program *step) {
     auto *x = static_cast<float *>(vkd_program_input(step, "x"));
     auto *labels = static_cast<int32_t *>(vkd_program_input(step, "labels"));
-    for (int i = 0; i < 32; i++) x[i] = static_cast<float>((i * 7) % 11) / 11.0f;
-    for (int i = 0; i < 8; i++) labels[i] = i % 3;
+    for (int i = 0; i < 32; i++)
+        x[i] = static_cast<float>((i * 7) % 11) / 11.0f;
+    for (int i = 0; i < 8; i++)
+        labels[i] = i % 3;
     uint64_t ticket = 0;
     if (vkd_program_submit(step, &ticket) || vkd_program_wait(step, ticket)) return -1.0f;
     return *static_cast<const float *>(vkd_program_output(step, ticket, "loss", nullptr));
