@@ -237,7 +237,9 @@ static void every_beginning_of_a_live_file_is_survived(void **state) {
     drive d;
     uint8_t *bytes;
     const size_t size = good_file(&bytes);
-    for (size_t cut = 0; cut < size; cut += cut < 16000 ? 997 : cut < VKD__LIVE_HEADER ? 61 : 13) {
+    for (size_t cut = 0; cut < size; cut += cut < 16000              ? 1999
+                                            : cut < VKD__LIVE_HEADER ? 127
+                                                                     : 29) {
         spill(bytes, cut);
         drive_open(&d, folder, false);
         assert_true(!d.s->frame && d.s->trouble[0]);
@@ -247,7 +249,7 @@ static void every_beginning_of_a_live_file_is_survived(void **state) {
     spill(bytes, size);
     drive_open(&d, folder, false);
     look(&d);
-    for (size_t cut = size; cut-- > 0; cut -= cut < 13 ? cut : 13) {
+    for (size_t cut = size; cut-- > 0; cut -= cut < 97 ? cut : 97) {
         spill(bytes, cut);
         d.s->live_due = 0;
         drive_frames(&d, 1);
@@ -272,7 +274,7 @@ static void noise_is_survived(void **state) {
     assert_non_null(bad);
     spill(good, size);
     drive_open(&d, folder, false);
-    for (uint32_t n = 0; n < 400; n++) {
+    for (uint32_t n = 0; n < 250; n++) {
         memcpy(bad, good, size);
         for (uint32_t k = 0; k < 1 + n % 5; k++) {
             const vkd__philox r = vkd__philox_at(7, n, k, 0);
