@@ -170,7 +170,7 @@ static void take_keys(app *a) {
     if (gui_pressed(g, '0')) a->l.alone = LAYOUT_NONE;
     if (gui_pressed(g, GUI_KEY_PAGE_UP) && s->sample) scene_choose(s, s->sample - 1);
     if (gui_pressed(g, GUI_KEY_PAGE_DOWN)) scene_choose(s, s->sample + 1);
-    const float step = gui_shift(g) ? 1.02f : 1.19f;
+    const float step = 1.19f; /* four to a doubling */
     if (gui_pressed(g, '-')) s->tau = fmaxf(0.5f, s->tau / step);
     if (gui_pressed(g, '+') || gui_pressed(g, '=')) s->tau = fminf(50, s->tau * step);
     if (gui_pressed(g, GUI_KEY_F1) || gui_pressed(g, 'H')) a->help = !a->help;
@@ -181,7 +181,7 @@ static void take_keys(app *a) {
 static void draw_help(panel_io *io) {
     static const char *const lines[][2] = {
         {"Page Up, Page Down", "the sample before, the next one"},
-        {"-, +", "lower or higher temperature; with Shift in small steps"},
+        {"-, +", "lower or higher temperature"},
         {"1 to 6", "one panel alone, and back"},
         {"0", "all panels"},
         {"Tab, arrows, Enter, Space", "reach and use buttons, sliders and lists"},

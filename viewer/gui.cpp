@@ -98,10 +98,13 @@ static void play_events(gui *g) {
     while (gui_parts_next(&g->parts, &changed, &e)) {
         if (e.kind == GUI_EVENT_MOVE) io.MousePos = ImVec2(e.x, e.y);
         if (e.kind == GUI_EVENT_WHEEL) io.MouseWheel += e.y;
-        if (e.kind == GUI_EVENT_CHARACTER) io.AddInputCharacter(e.key);
+        if (e.kind == GUI_EVENT_CHARACTER) {
+            io.AddInputCharacter(e.key);
+            if (e.key < 128) g->pressed[e.key - (e.key >= 'a' && e.key <= 'z' ? 32 : 0)] = true;
+        }
         if (e.kind == GUI_EVENT_BUTTON) io.MouseDown[0] = e.down;
         if (e.kind != GUI_EVENT_KEY) continue;
-        if (e.down) g->pressed[e.key] = true;
+        if (e.down && e.key >= GUI_KEY_TAB) g->pressed[e.key] = true;
         io.KeysDown[e.key] = e.down;
     }
     io.KeyShift = io.KeysDown[GUI_KEY_SHIFT];
@@ -172,9 +175,6 @@ float gui_em(const gui *) {
 }
 bool gui_pressed(const gui *g, int key) {
     return g->pressed[key] && !ImGui::GetIO().WantTextInput;
-}
-bool gui_shift(const gui *) {
-    return ImGui::GetIO().KeyShift;
 }
 
 /* ---- What widgets share ---- */

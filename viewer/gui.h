@@ -100,9 +100,9 @@ const gui_frame *gui_end(gui *g);
 /* ---- Where and what ---- */
 
 float gui_em(const gui *g);
-/* Went down in this frame, and no widget wants the keyboard's text. */
+/* Went down in this frame, or was written, whatever the keyboard's layout; and no widget wants the
+ * keyboard's text. */
 bool gui_pressed(const gui *g, int key);
-bool gui_shift(const gui *g);
 
 /* A rectangle under a name, for tests: widgets leave theirs as "<panel>/<label>". The newest of a
  * name counts. false: it was not drawn in the last frame. */

@@ -59,8 +59,8 @@ void part_no_answers(panel_io *io) {
     if (s->problem[0])
         part_message(io, s->problem);
     else if (s->training)
-        part_message(io, "Waiting for the first probe: half a second into a phase the trainer "
-                         "begins to show what its models say.");
+        part_message(io, "Waiting for answers of teacher and student: half a second into a phase "
+                         "the trainer begins to show what its models say.");
     else
         part_message(io, "No model of this run has answered yet.");
 }

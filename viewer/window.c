@@ -16,10 +16,11 @@
 VkResult glfwCreateWindowSurface(VkInstance instance, GLFWwindow *window,
                                  const VkAllocationCallbacks *allocator, VkSurfaceKHR *surface);
 
-#define NEWS_EVERY 0.1 /* seconds between frames that nobody asked for */
-#define SHARE 0.005    /* of the time for them, on a processor that trains */
-#define SETTLE 3       /* frames after an event: widgets answer in the next ones */
-#define IDLE 0.5       /* seconds between looks at a run that is over */
+#define NEWS_EVERY 0.1   /* seconds between frames that nobody asked for */
+#define SHARE 0.005      /* of the time for them, on a processor that trains */
+#define SETTLE 3         /* frames after an event: widgets answer in the next ones */
+#define NEWS_AT_MOST 5.0 /* seconds until something new is seen, however long a frame takes */
+#define IDLE 0.5         /* seconds between looks at a run that is over */
 
 typedef struct window {
     vkd_ctx *ctx;
@@ -30,9 +31,9 @@ typedef struct window {
     VkSurfaceKHR surface;
     view_swapchain chain;
     view_renderer *renderer;
-    uint32_t frames; /* to be drawn */
-    uint64_t seen;   /* changes of the scene that are on the screen */
-    double news_due, cost;
+    uint32_t frames;       /* to be drawn */
+    uint64_t seen;         /* changes of the scene that are on the screen */
+    double drawn, cost;    /* when the last frame was, and its seconds */
     char said[SCENE_TEXT]; /* on the terminal */
 } window;
 
@@ -231,6 +232,13 @@ static void say(window *w) {
     if (*text) fprintf(stderr, "vkdistill-view: %s\n", text);
 }
 
+/* Whether a frame may be drawn that nobody asked for. */
+static bool news_due(const window *w, double now) {
+    const bool shares = w->gpu->cpu && w->a->s->training;
+    return now >=
+           w->drawn + (shares ? fmin(fmax(NEWS_EVERY, w->cost / SHARE), NEWS_AT_MOST) : NEWS_EVERY);
+}
+
 static void wait(const window *w) {
     const scene *s = w->a->s;
     if (w->frames || gui_busy(w->a->g) || scene_busy(s))
@@ -248,13 +256,12 @@ vkd_result view_window_run(vkd_ctx *ctx, app *a, const view_options *o) {
         const double now = vkd__seconds();
         scene_update(a->s, now);
         say(&w);
-        if (a->s->changes != w.seen && now >= w.news_due && !w.frames) w.frames = 1;
+        if (a->s->changes != w.seen && news_due(&w, now) && !w.frames) w.frames = 1;
         if (gui_busy(a->g) && !w.frames) w.frames = 1;
         if (!w.frames) continue;
         w.frames--;
         r = draw(&w);
-        const bool shares = w.gpu->cpu && a->s->training;
-        w.news_due = vkd__seconds() + fmax(NEWS_EVERY, shares ? w.cost / SHARE : 0);
+        w.drawn = vkd__seconds();
     }
     term(&w);
     return r;

@@ -89,6 +89,7 @@ void drive_drag(drive *d, const char *name, float from, float to) {
 
 void drive_key(drive *d, int key) {
     gui_event_key(d->g, key, true);
+    if (key < 128) gui_event_character(d->g, (uint32_t)key);
     gui_event_key(d->g, key, false);
     drive_frames(d, 3);
 }
