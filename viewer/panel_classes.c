@@ -118,9 +118,10 @@ static void draw_cells(panel_io *io, const state *st, int side, gui_rect r) {
 
 static void point_at(panel_io *io, state *st, const scene_answers *a, const gui_canvas *c,
                      gui_rect r, int side) {
+    if (!c->hovered) return; /* without a mouse its place is no number of a cell */
     const int64_t i = (int64_t)floorf((c->y - r.y) / r.h * (float)st->classes);
     const int64_t j = (int64_t)floorf((c->x - r.x) / r.w * (float)st->classes);
-    if (!c->hovered || i < 0 || j < 0 || i >= st->classes || j >= st->classes) return;
+    if (i < 0 || j < 0 || i >= st->classes || j >= st->classes) return;
     const size_t at = (size_t)i * st->classes + (size_t)j;
     gui_tooltip(io->g, "%s, probability of %s\nteacher %.4f  student %.4f\nclick: its samples",
                 scene_class_name(io->s, i), scene_class_name(io->s, j), st->means[0][at],

@@ -118,9 +118,10 @@ static void draw_one(panel_io *io, const state *st, int which, gui_rect r) {
 }
 
 static void point_at(panel_io *io, const state *st, const gui_canvas *c, gui_rect r) {
+    if (!c->hovered) return; /* without a mouse its place is no number of a cell */
     const int64_t i = (int64_t)floorf((c->y - r.y) / r.h * (float)st->rows);
     const int64_t j = (int64_t)floorf((c->x - r.x) / r.w * (float)st->rows);
-    if (!c->hovered || i < 0 || j < 0 || i >= st->rows || j >= st->rows) return;
+    if (i < 0 || j < 0 || i >= st->rows || j >= st->rows) return;
     const uint32_t at = (uint32_t)i * st->rows + (uint32_t)j;
     gui_tooltip(io->g, "%u %s, %u %s\nteacher %.3f  student %.3f\nclick: choose sample %u",
                 (unsigned)st->samples[i], scene_class_name(io->s, st->labels[i]),
