@@ -34,8 +34,8 @@ static axis make_logarithmic(double low, double high, bool loose, uint32_t most)
         a.high = pow(10, to > from ? to : from + 1);
     }
     a.first = pow(10, loose ? from : ceil(log10(low) - 1e-9));
-    for (double tick = a.first; tick <= a.high * 1.000001; tick *= a.step)
-        a.ticks++;
+    const double ticks = floor(log10(a.high / a.first) / apart + 1e-6) + 1;
+    a.ticks = ticks > 0 ? (uint32_t)ticks : 0;
     return a;
 }
 

@@ -104,10 +104,12 @@ static void draw_cells(panel_io *io, const state *st, int side, gui_rect r) {
     }
     for (uint32_t i = 0; i < st->classes * st->classes && cell > 2.2f * io->em; i++) {
         const double value = st->means[side][i];
+        const uint32_t row = i / st->classes;
         const float x = r.x + ((float)(i % st->classes) + 0.5f) * cell;
-        const float y = r.y + ((float)(i / st->classes) + 0.5f) * cell;
+        const float y = r.y + ((float)row + 0.5f) * cell;
         snprintf(text, sizeof text, value < 0.1 ? "%.3f" : "%.2f", value);
-        gui_label(io->g, x, y, 0.5f, value > 0.6 * st->high ? 0x14161bffu : 0xdfe3eaffu, text + 1);
+        gui_label(io->g, x, y, 0.5f, value > 0.6 * st->high ? 0x14161bffu : 0xdfe3eaffu,
+                  *text == '0' ? text + 1 : text);
     }
     if (st->chosen && st->wish.side == (scene_side)side)
         gui_outline(io->g,

@@ -200,9 +200,10 @@ static void draw_pairs(panel_io *io, const state *st) {
     const uint32_t columns = (uint32_t)fmaxf(1, floorf(c.r.w / width));
     const uint32_t rows = (uint32_t)fmaxf(0, floorf(c.r.h / height));
     for (uint32_t i = 0; i < st->pair_count && i < columns * rows; i++) {
+        const uint32_t row = i / columns;
         const gui_rect r = {floorf(c.r.x + (float)(i % columns) * c.r.w / (float)columns),
-                            floorf(c.r.y + (float)(i / columns) * height),
-                            floorf(c.r.w / (float)columns), height};
+                            floorf(c.r.y + (float)row * height), floorf(c.r.w / (float)columns),
+                            height};
         draw_pair(io, st, i, r);
         const bool in = c.x >= r.x && c.x < r.x + r.w && c.y >= r.y && c.y < r.y + r.h;
         if (in && c.clicked) scene_choose(io->s, st->samples[st->pairs[i].i]);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The window: GLFW's events go into the gui, its frames onto the screen. A frame is drawn when the
  * user does something, or when there is something else to see: where the processor draws, while it
- * trains, so seldom that this takes a two-hundredth of the time. */
+ * trains, so seldom that this takes a two-hundredth of the time, or once in five seconds. */
 #define GLFW_INCLUDE_NONE
 #include <math.h>
 #include <string.h>

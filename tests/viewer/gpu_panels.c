@@ -138,9 +138,10 @@ static void check_matrix(const char *name, const double *values, uint32_t rows, 
                          colourmap map, double low, double high) {
     const gui_rect r = drive_find(&d, name);
     for (uint32_t i = 0; i < rows * columns; i++) {
-        if (at_border(i / columns, rows) || at_border(i % columns, rows)) continue;
-        const float x = r.x + ((float)(i % columns) + 0.5f) * r.w / (float)columns;
-        const float y = r.y + ((float)(i / columns) + 0.5f) * r.h / (float)rows;
+        const uint32_t row = i / columns, column = i % columns;
+        if (at_border(row, rows) || at_border(column, rows)) continue;
+        const float x = r.x + ((float)column + 0.5f) * r.w / (float)columns;
+        const float y = r.y + ((float)row + 0.5f) * r.h / (float)rows;
         const double share =
             map == COLOURMAP_AMOUNT ? (values[i] - low) / (high - low) : values[i] / high;
         const uint32_t got = drive_pixel(&d, x, y), want = colourmap_at(map, share);
@@ -273,8 +274,9 @@ static void classes_are_mean_probabilities(void **state) {
     for (int side = 0; side < 2; side++) {
         const gui_rect r = drive_find(&d, side ? "classes/student" : "classes/teacher");
         for (int i = 0; i < 16; i++) {
+            const int row = i / 4;
             const float x = r.x + ((float)(i % 4) + 0.12f) * r.w / 4;
-            const float y = r.y + ((float)(i / 4) + 0.12f) * r.h / 4;
+            const float y = r.y + ((float)row + 0.12f) * r.h / 4;
             const uint32_t want = colourmap_at(COLOURMAP_AMOUNT, means[side][i] / high);
             if (!drive_near(drive_pixel(&d, x, y), want, 6))
                 fail_msg("side %d, cell %d is not the colour of %g", side, i, means[side][i]);
@@ -357,9 +359,9 @@ static void samples_are_found_by_disagreement_and_class(void **state) {
     drive_frames(&d, 2);
     const gui_rect r = drive_find(&d, "samples/thumb.3");
     for (uint32_t i = 0; i < 36; i++) {
-        const uint32_t grey = info->pixels[3 * 36 + i];
+        const uint32_t grey = info->pixels[3 * 36 + i], row = i / 6;
         const uint32_t got = drive_pixel(&d, r.x + ((float)(i % 6) + 0.5f) * r.w / 6,
-                                         r.y + ((float)(i / 6) + 0.5f) * r.h / 6);
+                                         r.y + ((float)row + 0.5f) * r.h / 6);
         assert_true(drive_near(got, grey << 24 | grey << 16 | grey << 8, 2));
     }
 }
