@@ -75,7 +75,10 @@ vec4 act(uint kind, vec4 x) {
         return mix(v, vec4(6.0), greaterThan(v, vec4(6.0)));
     }
     if (kind == ACT_EXP) return exp(x);
-    if (kind == ACT_LOG) return mix(log(x), x, isnan(x));
+    if (kind == ACT_LOG) { // which GLSL leaves undefined at 0
+        const vec4 y = mix(log(x), x, isnan(x));
+        return mix(y, vec4(uintBitsToFloat(0xff800000u)), equal(x, vec4(0.0)));
+    }
     if (kind == ACT_SQRT) return sqrt(x);
     if (kind == ACT_SQUARE) return x * x;
     return x;
