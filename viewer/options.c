@@ -44,15 +44,15 @@ static vkd_result read_numbers(vkd_ctx *ctx, view_options *o) {
     vkd_result r = VKD_OK;
     if (o->scale_text) {
         r = number(ctx, "--scale", o->scale_text, 0.5, 4, false, &value);
-        o->scale = (float)value;
+        if (!r) o->scale = (float)value;
     }
     if (!r && o->tau_text) {
         r = number(ctx, "--tau", o->tau_text, 0.5, 50, false, &value);
-        o->tau = (float)value;
+        if (!r) o->tau = (float)value;
     }
     if (!r && o->sample_text) {
         r = number(ctx, "--sample", o->sample_text, 0, 4294967294.0, true, &value);
-        o->sample = (uint32_t)value;
+        if (!r) o->sample = (uint32_t)value;
     }
     if (!r && o->size_text) {
         unsigned width = 0, height = 0;
