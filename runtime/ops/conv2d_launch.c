@@ -62,13 +62,15 @@ bool vkd__conv2d_window(vkd__lower *l, const vkd__conv2d *p, bool direct, uint32
     const uint64_t result = 4ull * p->result[0] * p->result[1] * p->result[2];
     const uint64_t weight =
         4ull * p->result[2] * p->kernel[0] * p->kernel[1] * (p->image[2] / p->groups);
-    uint64_t window = vkd__window_rows(l->profile, image > result ? image : result, p->images);
-    /* 64 images of whole elements lie at a multiple of 256 bytes in both tensors. */
-    if (window < p->images) window = window / 64 * 64;
+    const uint64_t larger = image > result ? image : result;
     const uint64_t most = direct && l->profile->max_texels < l->profile->max_binding / 16
                               ? 16 * l->profile->max_texels
                               : l->profile->max_binding;
-    if (!window || weight > most || window * (image > result ? image : result) > most)
+    uint64_t window = vkd__window_rows(l->profile, larger, p->images);
+    if (larger && window > most / larger) window = most / larger;
+    /* 64 images of whole elements lie at a multiple of 256 bytes in both tensors. */
+    if (window < p->images) window = window / 64 * 64;
+    if (!window || weight > most)
         return vkd__lower_fail(
             l, VKD_E_SHAPE,
             "images of %u x %u x %u and a weight of %llu bytes cannot be cut to fit into bindings "
