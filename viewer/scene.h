@@ -68,6 +68,7 @@ typedef struct scene {
     vkd_device *device;    /* opened when a model is to answer */
     scene_model models[2]; /* by side */
     bool hurry;            /* answers at full speed, though the run trains */
+    bool rest;             /* the user is at work: models do not answer just now */
     bool want_maps;        /* maps of the chosen sample are wanted */
     double eval_due;
     scene_pair pairs[SCENE_MAPS];

@@ -195,7 +195,7 @@ void scene_inspect_update(scene *s) {
     if (!s->info) return;
     choose_models(s);
     const bool slow = s->training && !s->hurry;
-    if (!slow || s->now >= s->eval_due) {
+    if (!s->rest && (!slow || s->now >= s->eval_due)) {
         const double start = vkd__seconds();
         vkd_result r = VKD_OK;
         /* The one that is behind first, so that both have the same samples. */

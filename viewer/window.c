@@ -254,6 +254,7 @@ vkd_result view_window_run(vkd_ctx *ctx, app *a, const view_options *o) {
     while (!r && !glfwWindowShouldClose(w.handle) && !a->quit && !vkd__stop_asked()) {
         wait(&w);
         const double now = vkd__seconds();
+        a->s->rest = w.frames > 0; /* what was pressed is seen first */
         scene_update(a->s, now);
         say(&w);
         if (a->s->changes != w.seen && news_due(&w, now) && !w.frames) w.frames = 1;
