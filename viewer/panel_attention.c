@@ -71,7 +71,8 @@ static void draw_map(panel_io *io, const state *st, const char *name, gui_rect r
     uint8_t *rgba = values ? malloc((size_t)m->height * m->width * 4) : NULL;
     if (!rgba) {
         gui_outline(io->g, r, COLOUR_LINE, 1);
-        gui_label(io->g, r.x + r.w / 2, r.y + r.h / 2, 0.5f, COLOUR_MUTED, "none");
+        gui_label(io->g, r.x + r.w / 2, r.y + r.h / 2, 0.5f, COLOUR_MUTED,
+                  scene_models_busy(io->s) ? "computing" : "none");
         return;
     }
     char image[64];
@@ -119,6 +120,10 @@ static void draw_pair(panel_io *io, const state *st, uint32_t pair, float height
                       taps->tap[i - 1]);
         x += side + gap;
         if (i < 2) continue;
+        if (!(p.high > 0)) {
+            x += scale;
+            continue;
+        }
         snprintf(name, sizeof name, "scale.%u.%d", (unsigned)pair, i);
         part_scale(io, name, (gui_rect){x - gap / 2, y, scale, side},
                    i == 2 ? COLOURMAP_AMOUNT : COLOURMAP_DIFFERENCE, i == 2 ? p.low : -p.most,
