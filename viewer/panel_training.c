@@ -105,11 +105,13 @@ static void draw_charts(panel_io *io, state *st, const vkd_metrics_view *v, uint
     const bool narrow = width < 40 * io->em;
     const float upper = floorf(height * (narrow ? 0.4f : 0.56f));
     const float lower = floorf((height - upper) / (narrow ? 2 : 1));
+    /* An event may be newer than the newest row. */
+    const double last = fmax(fmax(1, (double)p->step), marks ? st->marks[0].x : 0);
     double hover = -1;
     for (int i = 0; i < ALL; i++) {
         charts[i].marks = st->marks;
         charts[i].mark_count = marks;
-        charts[i].most = fmax(1, (double)p->step);
+        charts[i].most = last;
         const float n = narrow && i == 4 ? 1 : i < 2 || narrow ? 2 : 3;
         if (i != 0 && i != 2 && !(narrow && i == 4)) gui_beside(io->g, gap);
         chart_draw(io, &charts[i], floorf((width - (n - 1) * gap) / n), i < 2 ? upper : lower,
