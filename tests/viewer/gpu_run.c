@@ -95,8 +95,10 @@ static void check_zoom(drive *d, gui_rect mark, gui_rect plot) {
     gui_event_move(d->g, fmaxf(plot.x + 1, mark.x - 20), middle);
     gui_event_wheel(d->g, 1);
     drive_frames(d, 2);
-    const float away = drive_find(d, "training/loss.mark.0").x;
-    assert_true(away > mark.x + 3);
+    /* Near the right edge, where it is on a fast machine, it moves out. */
+    const bool inside = drive_has(d, "training/loss.mark.0");
+    assert_true(inside || mark.x + 20 > plot.x + plot.w);
+    if (inside) assert_true(drive_find(d, "training/loss.mark.0").x > mark.x + 3);
     drive_click(d, "training/All steps");
     assert_true(fabsf(drive_find(d, "training/loss.mark.0").x - mark.x) <= 1);
 }
