@@ -14,27 +14,28 @@ static void table_name(const vkd__session *s, const vkd__phase *p, uint32_t teac
              s->recipe->models[p->stage->teachers[teacher].model].name, tap);
 }
 
-/* The next tap of a teacher that a loss compares, from *at on, which moves past it; NULL: no more.
- * One that two losses compare comes twice. */
-static const char *next_tap(const vkd__session *s, const vkd__phase *p, uint32_t teacher,
-                            uint32_t *at) {
-    uint32_t n = 0;
+enum { MOST_TAPS = VKD__MAX_TERMS * VKD__MAX_PAIRS };
+
+/* The taps of a teacher that losses compare, each once, however many compare it. */
+static uint32_t find_taps(const vkd__session *s, const vkd__phase *p, uint32_t teacher,
+                          const char *taps[MOST_TAPS]) {
+    uint32_t count = 0;
     for (uint32_t i = 0; i < p->term_count; i++) {
-        if (p->terms[i].def->needs & VKD__LOSS_OWN_TAPS) continue;
-        for (uint32_t k = 0; k < p->terms[i].tap_count; k++, n++) {
-            if (n < *at) continue;
-            const char *tap = vkd__tap_of_teacher(s, p, teacher, p->terms[i].taps[k].teacher);
-            if (!tap) continue;
-            *at = n + 1;
-            return tap;
+        const vkd__term *t = &p->terms[i];
+        for (uint32_t k = 0; k < t->tap_count && !(t->def->needs & VKD__LOSS_OWN_TAPS); k++) {
+            const char *tap = vkd__tap_of_teacher(s, p, teacher, t->taps[k].teacher);
+            bool known = !tap;
+            for (uint32_t n = 0; n < count && !known; n++)
+                known = !strcmp(taps[n], tap);
+            if (!known) taps[count++] = tap;
         }
     }
-    return NULL;
+    return count;
 }
 
 bool vkd__kept_taps_any(const vkd__session *s, const vkd__phase *p, uint32_t teacher) {
-    uint32_t at = 0;
-    return next_tap(s, p, teacher, &at) != NULL;
+    const char *taps[MOST_TAPS];
+    return find_taps(s, p, teacher, taps) > 0;
 }
 
 /* Rows of a table in place of the tap that the model has built. */
@@ -52,13 +53,16 @@ static void replace(vkd_graph *g, const vkd__session *s, const vkd__phase *p, ui
 
 void vkd__kept_taps(vkd_graph *g, const vkd__session *s, const vkd__phase *p, uint32_t teacher,
                     vkd_tensor indices, vkd_tensor logits, vkd__model_io *io) {
+    const char *taps[MOST_TAPS];
+    const uint32_t count = find_taps(s, p, teacher, taps);
     for (uint32_t i = 0; i < io->tap_count; i++) {
-        uint32_t at = 0;
-        const char *tap;
-        if (!strcmp(io->taps[i].name, "logits")) io->taps[i].tensor = logits;
-        while ((tap = next_tap(s, p, teacher, &at)) && strcmp(tap, io->taps[i].name) != 0) {
+        if (!strcmp(io->taps[i].name, "logits")) {
+            io->taps[i].tensor = logits;
+            continue;
         }
-        if (tap && strcmp(tap, "logits") != 0) replace(g, s, p, teacher, indices, &io->taps[i]);
+        for (uint32_t n = 0; n < count; n++)
+            if (!strcmp(taps[n], io->taps[i].name))
+                replace(g, s, p, teacher, indices, &io->taps[i]);
     }
 }
 
@@ -83,9 +87,10 @@ static vkd_result fill(vkd__session *s, const vkd__phase *p, uint32_t teacher, c
 }
 
 vkd_result vkd__kept_taps_fill(vkd__session *s, const vkd__phase *p, uint32_t teacher) {
+    const char *taps[MOST_TAPS];
+    const uint32_t count = find_taps(s, p, teacher, taps);
     vkd_result r = VKD_OK;
-    const char *tap;
-    for (uint32_t at = 0; !r && (tap = next_tap(s, p, teacher, &at));)
-        r = fill(s, p, teacher, tap);
+    for (uint32_t n = 0; n < count && !r; n++)
+        r = fill(s, p, teacher, taps[n]);
     return r;
 }
