@@ -234,3 +234,24 @@ void view_image_destroy(view_gpu *v, view_image *i) {
     v->vk.vkFreeMemory(v->device, i->memory, NULL);
     *i = (view_image){0};
 }
+
+void view_image_turn(view_gpu *v, VkCommandBuffer commands, VkImage image, view_step from,
+                     view_step to) {
+    const VkImageMemoryBarrier2 barrier = {
+        .sType = VK_STRUCTURE_TYPE_IMAGE_MEMORY_BARRIER_2,
+        .srcStageMask = from.stage,
+        .srcAccessMask = from.access,
+        .dstStageMask = to.stage,
+        .dstAccessMask = to.access,
+        .oldLayout = from.layout,
+        .newLayout = to.layout,
+        .srcQueueFamilyIndex = VK_QUEUE_FAMILY_IGNORED,
+        .dstQueueFamilyIndex = VK_QUEUE_FAMILY_IGNORED,
+        .image = image,
+        .subresourceRange = {
+            .aspectMask = VK_IMAGE_ASPECT_COLOR_BIT, .levelCount = 1, .layerCount = 1}};
+    v->vk.vkCmdPipelineBarrier2(commands,
+                                &(VkDependencyInfo){.sType = VK_STRUCTURE_TYPE_DEPENDENCY_INFO,
+                                                    .imageMemoryBarrierCount = 1,
+                                                    .pImageMemoryBarriers = &barrier});
+}

@@ -38,6 +38,13 @@ typedef struct view_image {
     uint32_t width, height;
 } view_image;
 
+/* What an image is laid out for, and who has touched it last or does next. */
+typedef struct view_step {
+    VkImageLayout layout;
+    VkPipelineStageFlags2 stage;
+    VkAccessFlags2 access;
+} view_step;
+
 /* The instance alone; a window makes its surface of it. Errors: VKD_E_NO_DEVICE, VKD_E_MEMORY. */
 vkd_result view_gpu_create(vkd_ctx *ctx, bool validate, const char *const *extensions,
                            uint32_t extension_count, view_gpu **out);
@@ -58,5 +65,8 @@ void view_buffer_destroy(view_gpu *v, view_buffer *b);
 vkd_result view_image_create(view_gpu *v, uint32_t width, uint32_t height, VkImageUsageFlags usage,
                              view_image *out);
 void view_image_destroy(view_gpu *v, view_image *i);
+/* Records the barrier between two steps of a colour image. */
+void view_image_turn(view_gpu *v, VkCommandBuffer commands, VkImage image, view_step from,
+                     view_step to);
 
 #endif

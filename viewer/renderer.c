@@ -85,34 +85,9 @@ static vkd_result fill(view_gpu *v, view_buffer *b, const void *from, size_t siz
     return result;
 }
 
-typedef struct step {
-    VkImageLayout layout;
-    VkPipelineStageFlags2 stage;
-    VkAccessFlags2 access;
-} step;
-static const step DRAWING = {VK_IMAGE_LAYOUT_COLOR_ATTACHMENT_OPTIMAL,
-                             VK_PIPELINE_STAGE_2_COLOR_ATTACHMENT_OUTPUT_BIT,
-                             VK_ACCESS_2_COLOR_ATTACHMENT_WRITE_BIT};
-
-static void turn(view_gpu *v, VkCommandBuffer commands, VkImage image, step from, step to) {
-    const VkImageMemoryBarrier2 barrier = {
-        .sType = VK_STRUCTURE_TYPE_IMAGE_MEMORY_BARRIER_2,
-        .srcStageMask = from.stage,
-        .srcAccessMask = from.access,
-        .dstStageMask = to.stage,
-        .dstAccessMask = to.access,
-        .oldLayout = from.layout,
-        .newLayout = to.layout,
-        .srcQueueFamilyIndex = VK_QUEUE_FAMILY_IGNORED,
-        .dstQueueFamilyIndex = VK_QUEUE_FAMILY_IGNORED,
-        .image = image,
-        .subresourceRange = {
-            .aspectMask = VK_IMAGE_ASPECT_COLOR_BIT, .levelCount = 1, .layerCount = 1}};
-    v->vk.vkCmdPipelineBarrier2(commands,
-                                &(VkDependencyInfo){.sType = VK_STRUCTURE_TYPE_DEPENDENCY_INFO,
-                                                    .imageMemoryBarrierCount = 1,
-                                                    .pImageMemoryBarriers = &barrier});
-}
+static const view_step DRAWING = {VK_IMAGE_LAYOUT_COLOR_ATTACHMENT_OPTIMAL,
+                                  VK_PIPELINE_STAGE_2_COLOR_ATTACHMENT_OUTPUT_BIT,
+                                  VK_ACCESS_2_COLOR_ATTACHMENT_WRITE_BIT};
 
 /* What lies outside the frame is cut off; false: nothing is left. */
 static bool scissor(gui_rect c, const view_target *t, VkRect2D *out) {
@@ -159,10 +134,10 @@ static float share(uint32_t colour, int shift) {
 
 static void record(view_renderer *r, view_frame *f, const gui_frame *frame, const view_target *t) {
     view_gpu *v = r->gpu;
-    const step before = {VK_IMAGE_LAYOUT_UNDEFINED, DRAWING.stage, 0};
-    const step copied = {VK_IMAGE_LAYOUT_TRANSFER_SRC_OPTIMAL, VK_PIPELINE_STAGE_2_COPY_BIT,
-                         VK_ACCESS_2_TRANSFER_READ_BIT};
-    const step shown = {t->layout, VK_PIPELINE_STAGE_2_NONE, 0};
+    const view_step before = {VK_IMAGE_LAYOUT_UNDEFINED, DRAWING.stage, 0};
+    const view_step copied = {VK_IMAGE_LAYOUT_TRANSFER_SRC_OPTIMAL, VK_PIPELINE_STAGE_2_COPY_BIT,
+                              VK_ACCESS_2_TRANSFER_READ_BIT};
+    const view_step shown = {t->layout, VK_PIPELINE_STAGE_2_NONE, 0};
     const VkRenderingAttachmentInfo attachment = {
         .sType = VK_STRUCTURE_TYPE_RENDERING_ATTACHMENT_INFO,
         .imageView = t->view,
@@ -171,7 +146,7 @@ static void record(view_renderer *r, view_frame *f, const gui_frame *frame, cons
         .storeOp = VK_ATTACHMENT_STORE_OP_STORE,
         .clearValue.color.float32 = {share(COLOUR_GROUND, 24), share(COLOUR_GROUND, 16),
                                      share(COLOUR_GROUND, 8), 1}};
-    turn(v, f->commands, t->image, before, DRAWING);
+    view_image_turn(v, f->commands, t->image, before, DRAWING);
     v->vk.vkCmdBeginRendering(f->commands,
                               &(VkRenderingInfo){.sType = VK_STRUCTURE_TYPE_RENDERING_INFO,
                                                  .renderArea = {{0, 0}, {t->width, t->height}},
@@ -180,7 +155,7 @@ static void record(view_renderer *r, view_frame *f, const gui_frame *frame, cons
                                                  .pColorAttachments = &attachment});
     record_draws(r, f, frame, t);
     v->vk.vkCmdEndRendering(f->commands);
-    turn(v, f->commands, t->image, DRAWING, t->copy ? copied : shown);
+    view_image_turn(v, f->commands, t->image, DRAWING, t->copy ? copied : shown);
     if (!t->copy) return;
     const VkBufferImageCopy region = {
         .imageSubresource = {.aspectMask = VK_IMAGE_ASPECT_COLOR_BIT, .layerCount = 1},

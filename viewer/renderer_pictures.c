@@ -49,31 +49,11 @@ static bool is_other(const view_picture *p, const gui_picture *from) {
            p->smooth != from->smooth;
 }
 
-static void turn(view_gpu *v, VkCommandBuffer commands, VkImage image, bool first, bool back) {
-    const VkPipelineStageFlags2 read = VK_PIPELINE_STAGE_2_FRAGMENT_SHADER_BIT,
-                                copy = VK_PIPELINE_STAGE_2_COPY_BIT;
-    const VkImageLayout before =
-        back ? VK_IMAGE_LAYOUT_TRANSFER_DST_OPTIMAL : VK_IMAGE_LAYOUT_SHADER_READ_ONLY_OPTIMAL;
-    const VkImageMemoryBarrier2 barrier = {
-        .sType = VK_STRUCTURE_TYPE_IMAGE_MEMORY_BARRIER_2,
-        .srcStageMask = back ? copy : read,
-        .srcAccessMask = back ? VK_ACCESS_2_TRANSFER_WRITE_BIT : VK_ACCESS_2_NONE,
-        .dstStageMask = back ? read : copy,
-        .dstAccessMask =
-            back ? VK_ACCESS_2_SHADER_SAMPLED_READ_BIT : VK_ACCESS_2_TRANSFER_WRITE_BIT,
-        .oldLayout = first ? VK_IMAGE_LAYOUT_UNDEFINED : before,
-        .newLayout =
-            back ? VK_IMAGE_LAYOUT_SHADER_READ_ONLY_OPTIMAL : VK_IMAGE_LAYOUT_TRANSFER_DST_OPTIMAL,
-        .srcQueueFamilyIndex = VK_QUEUE_FAMILY_IGNORED,
-        .dstQueueFamilyIndex = VK_QUEUE_FAMILY_IGNORED,
-        .image = image,
-        .subresourceRange = {
-            .aspectMask = VK_IMAGE_ASPECT_COLOR_BIT, .levelCount = 1, .layerCount = 1}};
-    v->vk.vkCmdPipelineBarrier2(commands,
-                                &(VkDependencyInfo){.sType = VK_STRUCTURE_TYPE_DEPENDENCY_INFO,
-                                                    .imageMemoryBarrierCount = 1,
-                                                    .pImageMemoryBarriers = &barrier});
-}
+static const view_step READ = {VK_IMAGE_LAYOUT_SHADER_READ_ONLY_OPTIMAL,
+                               VK_PIPELINE_STAGE_2_FRAGMENT_SHADER_BIT,
+                               VK_ACCESS_2_SHADER_SAMPLED_READ_BIT};
+static const view_step WRITTEN = {VK_IMAGE_LAYOUT_TRANSFER_DST_OPTIMAL,
+                                  VK_PIPELINE_STAGE_2_COPY_BIT, VK_ACCESS_2_TRANSFER_WRITE_BIT};
 
 static void copy(view_renderer *r, view_frame *f, view_picture *p, const gui_picture *from,
                  VkDeviceSize at) {
@@ -83,10 +63,14 @@ static void copy(view_renderer *r, view_frame *f, view_picture *p, const gui_pic
         .bufferOffset = at,
         .imageSubresource = {.aspectMask = VK_IMAGE_ASPECT_COLOR_BIT, .layerCount = 1},
         .imageExtent = {from->width, from->height, 1}};
-    turn(v, f->commands, p->image.image, !p->generation, false);
+    /* Nobody wants what was there, and reads need no flush. */
+    view_step before = READ;
+    before.access = VK_ACCESS_2_NONE;
+    if (!p->generation) before.layout = VK_IMAGE_LAYOUT_UNDEFINED;
+    view_image_turn(v, f->commands, p->image.image, before, WRITTEN);
     v->vk.vkCmdCopyBufferToImage(f->commands, f->staging.buffer, p->image.image,
                                  VK_IMAGE_LAYOUT_TRANSFER_DST_OPTIMAL, 1, &region);
-    turn(v, f->commands, p->image.image, false, true);
+    view_image_turn(v, f->commands, p->image.image, WRITTEN, READ);
     p->generation = from->generation;
 }
 
