@@ -140,7 +140,7 @@ static const vkd__coop_tile coop_tiles[] = {
 static const uint8_t coop_first[][7] = {
     {1, 6, 2, 0, 5, 9, 3},     /* large, on a device of many units */
     {0, 7, 5, 9, 3, 10, 4},    /* large on others, and small */
-    {10, 3, 8, 4, 14, 15, 0}}; /* narrow */
+    {10, 3, 8, 4, 14, 15, 9}}; /* narrow; of 8 lanes the last alone */
 
 static bool choose_coop(vkd__coop *c, const uint8_t *order, size_t count, uint32_t max_invocations,
                         uint32_t max_shared, vkd__matmul_class class) {

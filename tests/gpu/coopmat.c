@@ -42,7 +42,10 @@ static bool use_shape(size_t shape, vkd_profile *p) {
                           .whole = shared.device->probe.subgroup,
                           .f16 = true,
                           .bf16 = true};
-    return shared.coop.m && vkd__coop_choose(&p->coop, false, p->max_invocations, p->max_shared);
+    if (!shared.coop.m) return false;
+    const bool made = vkd__coop_choose(&p->coop, false, p->max_invocations, p->max_shared);
+    if (!shape) assert_true(made); /* the first has tiles for every size of a subgroup */
+    return made;
 #else
     (void)shape;
     p->coop = shared.coop;
