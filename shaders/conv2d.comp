@@ -114,6 +114,7 @@ void store_tile(uint item, uint m0, uint n0) {
                 if (HAS_BIAS != 0u) v += LOAD4(bias, (item * p.N + n) >> 2);
                 if (HAS_RESIDUAL != 0u) v += LOAD4(residual, (row + n) >> 2);
                 y[(row + n) >> 2] = act(ACTIVATION, v);
+                clear_gaps(row + n);
             } else {
                 const uint valid = min(p.N - n, 4u);
                 [[unroll]] for (uint j = 0u; j < 4u; ++j) {

@@ -134,6 +134,7 @@ void store(vec4 v, uint e, uint n) {
         if (n >= p.N) return;
         if (HAS_RESIDUAL != 0u) v += LOAD4(residual, e >> 2);
         y[e >> 2] = act(ACTIVATION, v);
+        clear_gaps(e);
         return;
     }
     [[unroll]] for (uint c = 0u; c < 4u; ++c) {

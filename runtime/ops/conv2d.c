@@ -234,6 +234,7 @@ const vkd__conv2d_case vkd__conv2d_cases[] = {
     {{2, 8, 8, 3}, 5, {5, 5}, {2, 2}, {2, 2}, {1, 1}, 1, VKD_ACT_NONE, 0, "ragged channels"},
     {{2, 8, 7, 8}, 12, {3, 3}, {2, 2}, {1, 1}, {1, 1}, 1, VKD_ACT_NONE, BOTH, "stride 2"},
     {{2, 9, 9, 4}, 8, {1, 1}, {2, 2}, {0, 0}, {1, 1}, 1, VKD_ACT_NONE, 0, "1x1, stride 2"},
+    {{3, 4, 9, 8}, 16, {1, 1}, {2, 3}, {0, 0}, {1, 1}, 2, VKD_ACT_NONE, 0, "1x1, stride 2 and 3"},
     {{2, 4, 5, 8}, 10, {1, 1}, {1, 1}, {0, 0}, {1, 1}, 1, VKD_ACT_TANH, BOTH, "1x1: a matmul"},
     {{1, 11, 10, 4}, 4, {3, 3}, {1, 1}, {2, 2}, {2, 2}, 1, VKD_ACT_NONE, 0, "dilation 2"},
     {{1, 13, 12, 4}, 8, {3, 2}, {3, 2}, {1, 2}, {2, 3}, 1, VKD_ACT_GELU, BOTH, "all uneven"},

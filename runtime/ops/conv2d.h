@@ -4,7 +4,8 @@
  *   conv2d            results = image * weight       conv2d.c
  *   conv2d_transpose  image = results *^T weight     conv2d_transpose.c
  *   conv2d_weight     weight = image^T results       conv2d_weight.c
- * conv2d_launch.c lowers the first two, which gather pixels; the third sums over them. */
+ * The first two gather pixels (conv2d_launch.c; the second residue by residue, conv2d_residues.c),
+ * the third sums over them. */
 #ifndef VKD_CONV2D_H
 #define VKD_CONV2D_H
 
@@ -56,6 +57,23 @@ void vkd__conv2d_each(const vkd__conv2d_walk *w);
 /* Begins a result with its bias and residual. */
 void vkd__conv2d_reference_added(const vkd__ref *r);
 
+/* ---- Gathering (conv2d_launch.c) ---- */
+
+/* One launch: pixels of the grid, from images of the node's first input. */
+typedef struct vkd__gather {
+    struct vkd_conv2d_params push;
+    uint32_t channels, taps_w;
+    uint32_t
+        gap[2]; /* blocks of the result of which a pixel is computed, the others zeroed; or 0 */
+    bool transposed, direct;
+    uint64_t in_offset, in_bytes, out_offset, out_bytes;
+} vkd__gather;
+/* From images of size `in` into results of `out_channels`; fills in what does not depend on the
+ * grid. */
+vkd__gather vkd__gather_begin(const vkd__conv2d *p, const uint32_t in[3], uint32_t out_channels,
+                              bool direct, uint32_t first, uint32_t images);
+bool vkd__gather_lower(vkd__lower *l, const vkd__node *n, const vkd__gather *q);
+
 bool vkd__conv2d_lower(vkd__lower *l, const vkd__node *n);
 bool vkd__conv2d_transpose_lower(vkd__lower *l, const vkd__node *n);
 /* So many images that their two tensors fit into a binding each; fails the plan where not one
@@ -100,7 +118,7 @@ typedef struct vkd__conv2d_case {
     const char *what;
 } vkd__conv2d_case;
 extern const vkd__conv2d_case vkd__conv2d_cases[];
-#define VKD__CONV2D_CASES 26
+#define VKD__CONV2D_CASES 27
 vkd_conv2d_desc vkd__conv2d_case_desc(const vkd__conv2d_case *k);
 vkd_shape vkd__conv2d_case_result(const vkd__conv2d_case *k);
 

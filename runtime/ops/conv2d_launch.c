@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Lowering of conv2d and conv2d_transpose: both gather an image's pixels for each result pixel. */
+/* Launches of conv2d and conv2d_transpose, both of which gather an image's pixels for each result
+ * pixel, and the lowering of the first. */
 #include "ops/conv2d.h"
 
 /* ---- Sizes ---- */
@@ -83,32 +84,24 @@ bool vkd__conv2d_window(vkd__lower *l, const vkd__conv2d *p, bool direct, uint32
 
 /* ---- Launches ---- */
 
-/* One launch: pixels of the grid, from images of the node's first input. */
-typedef struct gather {
-    struct vkd_conv2d_params push;
-    uint32_t channels, taps_w;
-    bool transposed, direct;
-    uint64_t in_offset, in_bytes, out_offset, out_bytes;
-} gather;
-
 /* ---- Runs: taps one apart ---- */
 
 enum { RUN_MOST = 8, THIN_TERMS = 160, THIN_COLS = 24 };
 
-static bool is_run(const gather *q) {
+static bool is_run(const vkd__gather *q) {
     const struct vkd_conv2d_params *p = &q->push;
     return q->direct && p->groups == 1 && p->K && p->tap_x == (q->transposed ? -1 : 1) &&
            q->taps_w <= VKD__CONV2D_RUN_TAPS;
 }
 
 /* Whole quads, read one apart. */
-static bool is_plain_run(const gather *q) {
+static bool is_plain_run(const vkd__gather *q) {
     const struct vkd_conv2d_params *p = &q->push;
     return is_run(q) && q->taps_w > 1 && q->channels % 4 == 0 && p->N % 4 == 0 && p->step_x == 1 &&
            p->step_y == 1 && p->grid_w >= VKD__CONV2D_RUN_LEAST;
 }
 
-static bool is_thin_run(const gather *q) {
+static bool is_thin_run(const vkd__gather *q) {
     return is_run(q) && (q->channels % 4 != 0 || q->push.N % 4 != 0) && q->push.step_x <= 2 &&
            q->taps_w * q->channels <= THIN_TERMS;
 }
@@ -127,7 +120,7 @@ typedef struct block {
 } block;
 
 /* Eight channels; twelve where these fill the last tile better and the run is short. */
-static block plain_block(const gather *q) {
+static block plain_block(const vkd__gather *q) {
     const uint32_t N = q->push.N, run = vkd__conv2d_run_length(q->push.grid_w);
     const uint64_t by_8 = vkd__align_up(N, 8), by_12 = vkd__align_up(N, 12);
     const bool wide = run < RUN_MOST && (by_12 < by_8 || (by_12 == by_8 && run <= 4));
@@ -139,7 +132,7 @@ static block plain_block(const gather *q) {
 enum { THIN_PRODUCTS = 4800, THIN_FETCH = 24 };
 
 /* The block with which a row of the result costs the least. */
-static block thin_block(const gather *q, uint32_t lanes) {
+static block thin_block(const vkd__gather *q, uint32_t lanes) {
     const struct vkd_conv2d_params *p = &q->push;
     const uint32_t terms = q->taps_w * q->channels, unit = vkd__conv2d_ragged(p->N) ? 1 : 4;
     block best = {1, unit};
@@ -162,7 +155,7 @@ static block thin_block(const gather *q, uint32_t lanes) {
 }
 
 /* Fills in how the kernels count: runs instead of pixels. */
-static void size_run(vkd__lower *l, vkd__launch *launch, const gather *q, bool thin,
+static void size_run(vkd__lower *l, vkd__launch *launch, const vkd__gather *q, bool thin,
                      struct vkd_conv2d_params *push) {
     const uint32_t lanes = l->profile->subgroup;
     const block b = thin ? thin_block(q, lanes) : plain_block(q);
@@ -179,11 +172,15 @@ static void size_run(vkd__lower *l, vkd__launch *launch, const gather *q, bool t
     vkd__grid(l, launch, vkd__div_up(tiles, vkd__div_up(tiles, 64)));
 }
 
-static void size_gather(vkd__lower *l, vkd__launch *launch, const gather *q) {
+static void size_gather(vkd__lower *l, vkd__launch *launch, const vkd__gather *q) {
     const struct vkd_conv2d_params *push = &q->push;
     const bool image_ragged = vkd__conv2d_ragged(q->channels);
     const bool result_ragged = vkd__conv2d_ragged(push->N);
     vkd__spec(launch, 14, image_ragged);
+    if (q->gap[0]) {
+        vkd__spec(launch, 18, q->gap[0]);
+        vkd__spec(launch, 19, q->gap[1]);
+    }
     if (q->direct) {
         const uint32_t step =
             vkd__conv2d_size_direct(l, launch, push->M, push->N, push->groups, q->channels);
@@ -196,7 +193,7 @@ static void size_gather(vkd__lower *l, vkd__launch *launch, const gather *q) {
     }
 }
 
-static bool launch_gather(vkd__lower *l, const vkd__node *n, const gather *q) {
+bool vkd__gather_lower(vkd__lower *l, const vkd__node *n, const vkd__gather *q) {
     const vkd__conv2d *p = n->params;
     struct vkd_conv2d_params push = q->push;
     const bool run = is_plain_run(q), thin = is_thin_run(q);
@@ -236,21 +233,21 @@ static bool launch_gather(vkd__lower *l, const vkd__node *n, const gather *q) {
     return true;
 }
 
-static gather begin(const vkd__conv2d *p, const uint32_t in[3], uint32_t out_channels, bool direct,
-                    uint32_t first, uint32_t images) {
+vkd__gather vkd__gather_begin(const vkd__conv2d *p, const uint32_t in[3], uint32_t out_channels,
+                              bool direct, uint32_t first, uint32_t images) {
     const uint64_t in_image = 4ull * in[0] * in[1] * in[2];
     const uint32_t line = p->kernel[0] * p->kernel[1] * (p->image[2] / p->groups);
-    return (gather){.push = {.N = out_channels / p->groups,
-                             .groups = p->groups,
-                             .in_h = in[0],
-                             .in_w = in[1],
-                             .in_c = in[2],
-                             .w_line = line,
-                             .w_group = p->result[2] / p->groups * line},
-                    .channels = in[2] / p->groups,
-                    .direct = direct,
-                    .in_offset = first * in_image,
-                    .in_bytes = images * in_image};
+    return (vkd__gather){.push = {.N = out_channels / p->groups,
+                                  .groups = p->groups,
+                                  .in_h = in[0],
+                                  .in_w = in[1],
+                                  .in_c = in[2],
+                                  .w_line = line,
+                                  .w_group = p->result[2] / p->groups * line},
+                         .channels = in[2] / p->groups,
+                         .direct = direct,
+                         .in_offset = first * in_image,
+                         .in_bytes = images * in_image};
 }
 
 /* ---- conv2d ---- */
@@ -258,7 +255,7 @@ static gather begin(const vkd__conv2d *p, const uint32_t in[3], uint32_t out_cha
 static bool lower_images(vkd__lower *l, const vkd__node *n, uint32_t first, uint32_t images,
                          bool direct) {
     const vkd__conv2d *p = n->params;
-    gather q = begin(p, p->image, p->result[2], direct, first, images);
+    vkd__gather q = vkd__gather_begin(p, p->image, p->result[2], direct, first, images);
     const uint32_t pixels = p->result[0] * p->result[1];
     struct vkd_conv2d_params *push = &q.push;
     push->M = images * pixels;
@@ -279,7 +276,7 @@ static bool lower_images(vkd__lower *l, const vkd__node *n, uint32_t first, uint
     q.taps_w = p->kernel[1];
     q.out_offset = 4ull * first * push->out_image;
     q.out_bytes = 4ull * images * push->out_image;
-    return launch_gather(l, n, &q);
+    return vkd__gather_lower(l, n, &q);
 }
 
 bool vkd__conv2d_lower(vkd__lower *l, const vkd__node *n) {
@@ -290,110 +287,6 @@ bool vkd__conv2d_lower(vkd__lower *l, const vkd__node *n) {
     for (uint32_t at = 0; at < p->images; at += window) {
         const uint32_t images = p->images - at < window ? p->images - at : window;
         if (!lower_images(l, n, at, images, direct)) return false;
-    }
-    return true;
-}
-
-/* ---- conv2d_transpose ---- */
-
-/* Along one axis: the image's pixels that lie `residue` behind a multiple of the stride. Pixel i =
- * residue + stride q meets taps r with stride | i + padding - r dilation: every period-th from
- * `first` on, `taps` of them; tap first + t period reads result q + base + t step. */
-typedef struct phase {
-    uint32_t residue, pixels, first, period, taps;
-    int32_t base, step;
-} phase;
-
-static uint32_t divisor(uint32_t a, uint32_t b) {
-    return b ? divisor(b, a % b) : a;
-}
-
-static phase phase_of(const vkd__conv2d *p, uint32_t axis, uint32_t residue) {
-    const uint32_t stride = p->stride[axis], dilation = p->dilation[axis], size = p->image[axis];
-    const uint32_t shared = divisor(stride, dilation);
-    phase f = {.residue = residue,
-               .pixels = size > residue ? (size - residue - 1) / stride + 1 : 0,
-               .period = stride / shared,
-               .step = -(int32_t)(dilation / shared)};
-    const int64_t at = (int64_t)residue + p->padding[axis];
-    while (f.first < f.period && (at - (int64_t)f.first * dilation) % stride != 0)
-        f.first++;
-    if (f.first >= f.period || f.first >= p->kernel[axis]) return f; /* no tap reaches them */
-    f.taps = (p->kernel[axis] - 1 - f.first) / f.period + 1;
-    f.base = (int32_t)((at - (int64_t)f.first * dilation) / (int64_t)stride);
-    return f;
-}
-
-static bool lower_phase(vkd__lower *l, const vkd__node *n, const gather *common, uint32_t images,
-                        const phase *y, const phase *x) {
-    const vkd__conv2d *p = n->params;
-    if (!y->pixels || !x->pixels) return true;
-    gather q = *common;
-    struct vkd_conv2d_params *push = &q.push;
-    const uint32_t channels = p->image[2] / p->groups, C = p->image[2];
-    const uint32_t taps = y->taps * x->taps;
-    push->M = images * y->pixels * x->pixels;
-    push->K = taps * q.channels;
-    push->grid_h = y->pixels;
-    push->grid_w = x->pixels;
-    push->step_y = push->step_x = 1;
-    push->base_y = y->base;
-    push->base_x = x->base;
-    push->tap_y = y->step;
-    push->tap_x = x->step;
-    push->out_first = (y->residue * p->image[1] + x->residue) * C;
-    push->out_pixel = p->stride[1] * C;
-    push->out_row = p->stride[0] * p->image[1] * C;
-    push->out_image = p->image[0] * p->image[1] * C;
-    push->w_first = taps ? (y->first * p->kernel[1] + x->first) * channels : 0;
-    push->w_row = y->period * p->kernel[1] * channels;
-    push->w_tap = x->period * channels;
-    q.taps_w = taps ? x->taps : 1;
-    q.transposed = true;
-    return launch_gather(l, n, &q);
-}
-
-/* Whether some pixels meet no tap and get nothing else: zeros there, then the others over them,
- * cost less than a launch for each residue. */
-static bool has_gaps(const vkd__node *n) {
-    const vkd__conv2d *p = n->params;
-    if (n->in[CONV2D_BIAS].id || n->in[CONV2D_RESIDUAL].id || p->activation) return false;
-    for (uint32_t axis = 0; axis < 2; axis++)
-        for (uint32_t i = 0; i < p->stride[axis]; i++) {
-            const phase f = phase_of(p, axis, i);
-            if (f.pixels && !f.taps) return true;
-        }
-    return false;
-}
-
-static bool lower_zeros(vkd__lower *l, const vkd__node *n) {
-    struct vkd_fill_params push = {.value = 0};
-    return vkd__flat_lower(l,
-                           &(vkd__flat){.kernel = "fill",
-                                        .count = vkd_shape_count(vkd_tensor_shape(l->g, n->out[0])),
-                                        .tensor_count = 1,
-                                        .tensor = {n->out[0]},
-                                        .access = {VKD__WRITE},
-                                        .push = &push,
-                                        .push_size = sizeof push});
-}
-
-bool vkd__conv2d_transpose_lower(vkd__lower *l, const vkd__node *n) {
-    const vkd__conv2d *p = n->params;
-    const bool direct = vkd__direct(l, "conv2d"), gaps = has_gaps(n);
-    uint32_t window;
-    if (!vkd__conv2d_window(l, p, direct, &window) || (gaps && !lower_zeros(l, n))) return false;
-    const uint64_t out = 4ull * p->image[0] * p->image[1] * p->image[2];
-    for (uint32_t at = 0; at < p->images; at += window) {
-        const uint32_t images = p->images - at < window ? p->images - at : window;
-        gather q = begin(p, p->result, p->image[2], direct, at, images);
-        q.out_offset = at * out;
-        q.out_bytes = images * out;
-        for (uint32_t i = 0; i < p->stride[0] * p->stride[1]; i++) {
-            const phase y = phase_of(p, 0, i / p->stride[1]), x = phase_of(p, 1, i % p->stride[1]);
-            const bool zeros = gaps && (!y.taps || !x.taps);
-            if (!zeros && !lower_phase(l, n, &q, images, &y, &x)) return false;
-        }
     }
     return true;
 }

@@ -1,5 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where a convolution's rows lie, for kernels with vkd_conv2d_params `p` and the constants CHANNELS and TAPS_W.
+// Where a convolution's rows lie, for kernels with vkd_conv2d_params `p`, the constants CHANNELS and TAPS_W and the
+// result `y`.
+
+// Of these blocks of the result only the first pixel is a row of the product: the others meet no tap.
+layout(constant_id = 18) const uint GAP_H = 1;
+layout(constant_id = 19) const uint GAP_W = 1;
 
 // Row m of the product: the image's pixel under tap (0, 0), and the result's pixel.
 struct place {
@@ -42,4 +47,11 @@ bool inside(ivec2 at) {
 uint weight_of(uvec3 tap, uint n, uint item) {
     const uint base = p.w_first + item * p.w_group + tap.x * p.w_row + tap.y * p.w_tap;
     return base + (TRANSPOSED != 0u ? tap.z * p.w_line + n : n * p.w_line + tap.z);
+}
+
+// Zeros in the other pixels of a block, whose first one has element e.
+void clear_gaps(uint e) {
+    [[unroll]] for (uint i = 1u; i < GAP_H * GAP_W; ++i) {
+        y[(e + (i / GAP_W) * (p.out_row / GAP_H) + (i % GAP_W) * (p.out_pixel / GAP_W)) >> 2] = vec4(0.0);
+    }
 }
