@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Reverse-mode differentiation: a walk over the nodes from last to first that emits, for each, the
- * nodes of its gradient. What arrives at one tensor from several readers is summed by `add` nodes
- * in the order in which the walk meets them: later readers first. */
+ * nodes of its gradient. What arrives at one tensor from several readers is summed in the order in
+ * which the walk meets them, later readers first: by the later summand's own kernel where that can,
+ * else by `add` nodes. */
 #include "autodiff/autodiff.h"
 
 #include <stdio.h>
@@ -15,10 +16,36 @@ typedef struct walk {
     size_t count;
 } walk;
 
-static void arrive(walk *w, vkd_tensor at, vkd_tensor gradient) {
+static bool is_used(const walk *w, vkd_tensor t) {
+    const vkd_graph *g = w->g;
+    for (size_t i = g->node_count; i-- > vkd__tensor_get(g, t)->node;)
+        for (uint32_t k = 0; k < g->nodes[i].in_count; k++)
+            if (g->nodes[i].in[k].id == t.id) return true;
+    for (size_t id = 1; id < w->count; id++)
+        if (w->gradient[id].id == t.id) return true;
+    return false;
+}
+
+/* Whether the maker of a gradient that nobody has used yet adds what arrived before. */
+static bool join(walk *w, vkd_tensor before, vkd_tensor gradient) {
+    vkd_graph *g = w->g;
+    const vkd__tensor *sum = vkd__tensor_get(g, before), *t = vkd__tensor_get(g, gradient);
+    if (t->home != VKD__HOME_NODE || !g->nodes[t->node].op->take_summand) return false;
+    if (sum->home == VKD__HOME_NODE && sum->node >= t->node) return false;
+    if (sum->dtype != t->dtype || is_used(w, gradient)) return false;
+    if (!g->nodes[t->node].op->take_summand(g, &g->nodes[t->node], before)) return false;
+    g->tensors[gradient.id].needs_grad |= sum->needs_grad;
+    return true;
+}
+
+/* `mine`: the gradient is of no other tensor. */
+static void arrive(walk *w, vkd_tensor at, vkd_tensor gradient, bool mine) {
     if (!at.id || !gradient.id || !vkd__tensor_get(w->g, at)->needs_grad) return;
     vkd_tensor *sum = &w->gradient[at.id];
-    *sum = sum->id ? vkd_add(w->g, *sum, gradient) : gradient;
+    if (sum->id && !(mine && join(w, *sum, gradient)))
+        *sum = vkd_add(w->g, *sum, gradient);
+    else
+        *sum = gradient;
 }
 
 static void visit(walk *w, uint32_t index) {
@@ -33,8 +60,12 @@ static void visit(walk *w, uint32_t index) {
     }
     if (!any) return;
     n.op->backward(g, &n, dout, din);
-    for (uint32_t i = 0; i < n.in_count; i++)
-        arrive(w, n.in[i], din[i]);
+    for (uint32_t i = 0; i < n.in_count; i++) {
+        uint32_t receivers = 0;
+        for (uint32_t k = 0; k < n.in_count; k++)
+            receivers += din[k].id == din[i].id;
+        arrive(w, n.in[i], din[i], receivers == 1);
+    }
 }
 
 /* reached, if it is not NULL, says of which tensors something arrived. */
@@ -50,7 +81,7 @@ static void backward(vkd_graph *g, const vkd_tensor *outputs, const vkd_tensor *
         return;
     }
     for (uint32_t i = 0; i < output_count; i++)
-        arrive(&w, outputs[i], seeds[i]);
+        arrive(&w, outputs[i], seeds[i], false);
     const size_t nodes = g->node_count; /* those emitted on the way are not walked */
     for (size_t i = nodes; !g->status && i-- > 0;)
         visit(&w, (uint32_t)i);

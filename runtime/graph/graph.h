@@ -111,6 +111,9 @@ struct vkd_op_def {
     /* Emits nodes for the gradients: dout[i] is {0} where nothing flows back; leaves din[i] at {0}
      * where no gradient flows. Called only for a node with needs_grad. NULL: no gradient at all. */
     void (*backward)(vkd_graph *g, const vkd__node *n, const vkd_tensor *dout, vkd_tensor *din);
+    /* Makes `summand`, of out[0]'s shape, a part of what the node computes, where its kernel adds
+     * that for nothing; else false. NULL: never. */
+    bool (*take_summand)(vkd_graph *g, vkd__node *n, vkd_tensor summand);
     /* Node to kernel launches. NULL with is_view. */
     bool (*lower)(vkd__lower *l, const vkd__node *n);
     /* The meaning: double precision, plain loops. */

@@ -76,6 +76,8 @@ bool vkd__gather_lower(vkd__lower *l, const vkd__node *n, const vkd__gather *q);
 
 bool vkd__conv2d_lower(vkd__lower *l, const vkd__node *n);
 bool vkd__conv2d_transpose_lower(vkd__lower *l, const vkd__node *n);
+/* Whether some pixels meet no tap and get nothing else, so that zeros are all that they need. */
+bool vkd__conv2d_transpose_has_gaps(const vkd__node *n);
 /* So many images that their two tensors fit into a binding each; fails the plan where not one
  * does. */
 bool vkd__conv2d_window(vkd__lower *l, const vkd__conv2d *p, bool direct, uint32_t *images);

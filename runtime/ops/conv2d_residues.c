@@ -60,8 +60,7 @@ static bool lower_phase(vkd__lower *l, const vkd__node *n, const vkd__gather *co
     return vkd__gather_lower(l, n, &q);
 }
 
-/* Whether some pixels meet no tap and get nothing else, so that zeros are all that they need. */
-static bool has_gaps(const vkd__node *n) {
+bool vkd__conv2d_transpose_has_gaps(const vkd__node *n) {
     const vkd__conv2d *p = n->params;
     if (n->in[CONV2D_BIAS].id || n->in[CONV2D_RESIDUAL].id || p->activation) return false;
     for (uint32_t axis = 0; axis < 2; axis++)
@@ -99,7 +98,7 @@ static bool lower_zeros(vkd__lower *l, const vkd__node *n) {
 
 bool vkd__conv2d_transpose_lower(vkd__lower *l, const vkd__node *n) {
     const vkd__conv2d *p = n->params;
-    const bool direct = vkd__direct(l, "conv2d"), gaps = has_gaps(n);
+    const bool direct = vkd__direct(l, "conv2d"), gaps = vkd__conv2d_transpose_has_gaps(n);
     const bool filled = gaps && fills_gaps(p, direct);
     uint32_t window;
     if (!vkd__conv2d_window(l, p, direct, &window)) return false;

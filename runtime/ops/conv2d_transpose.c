@@ -75,6 +75,16 @@ static void backward(vkd_graph *g, const vkd__node *n, const vkd_tensor *dout, v
         din[1] = vkd__conv2d_weight_of(g, dz, n->in[0], p);
 }
 
+/* Pixels that no tap reaches would need launches of their own for it. */
+static bool take_summand(vkd_graph *g, vkd__node *n, vkd_tensor summand) {
+    (void)g;
+    const vkd__conv2d *p = n->params;
+    if (n->in[CONV2D_RESIDUAL].id || p->activation || vkd__conv2d_transpose_has_gaps(n))
+        return false;
+    n->in[CONV2D_RESIDUAL] = summand;
+    return true;
+}
+
 static void add_product(void *user, uint64_t image, uint64_t weight, uint64_t result) {
     const vkd__ref *r = user;
     r->out[0].v[image] += r->in[0].v[result] * r->in[1].v[weight];
@@ -112,6 +122,7 @@ const vkd_op_def vkd_op_conv2d_transpose = {
     .summary = "transposed convolution, and a convolution's gradient for its images",
     .infer = infer,
     .backward = backward,
+    .take_summand = take_summand,
     .lower = vkd__conv2d_transpose_lower,
     .reference = reference,
     /* Sums of up to a few thousand products in f32. */

@@ -261,6 +261,64 @@ static void gradients_of_several_readers_are_summed(void **state) {
     vkd__host_destroy(h);
 }
 
+/* Of an image of two by two and a weight of twos: with a kernel of three every pixel is in every
+ * result, and its gradient 8; one of 1 x 1 with stride two has the first pixel alone. */
+static vkd_tensor conv_of_two(vkd_graph *g, vkd_tensor x, uint32_t kernel) {
+    const vkd_tensor w = vkd__expand(g, vkd_constant(g, 2), VKD_SHAPE(1, kernel, kernel, 1));
+    const uint32_t stride = kernel == 1 ? 2 : 1, padding = kernel / 2;
+    return vkd_conv2d(
+        g, x, w, &(vkd_conv2d_desc){.stride = {stride, stride}, .padding = {padding, padding}});
+}
+
+static uint32_t count_nodes(const vkd_graph *g, const char *op, size_t from) {
+    uint32_t count = 0;
+    for (size_t i = from; i < g->node_count; i++)
+        count += !strcmp(g->nodes[i].op->name, op);
+    return count;
+}
+
+/* What arrived before goes into the convolution's own kernel; where pixels of it meet no tap, it
+ * does not. */
+static void a_convolutions_gradient_takes_the_others_in(void **state) {
+    const fixture *f = *state;
+    const vkd_tensor x = vkd_param(f->g, "m.x", VKD_SHAPE(1, 2, 2, 1), NULL);
+    const vkd_tensor a = conv_of_two(f->g, x, 3), b = conv_of_two(f->g, x, 3);
+    const vkd_tensor c = conv_of_two(f->g, x, 1);
+    const vkd_tensor sum = vkd_add(f->g, vkd_add(f->g, a, b), x);
+    const vkd_tensor loss = vkd_add(f->g, vkd_sum(f->g, sum, VKD_ALL_AXES, false),
+                                    vkd_sum(f->g, c, VKD_ALL_AXES, false));
+    const size_t forward = f->g->node_count;
+    vkd_tensor dx;
+    vkd_backward(f->g, loss, &x, 1, &dx);
+    assert_int_equal(count_nodes(f->g, "conv2d_transpose", forward), 3);
+    assert_int_equal(count_nodes(f->g, "binary", forward), 1); /* of c */
+    vkd__host *h = NULL;
+    assert_int_equal(vkd__host_create(f->g, &h), VKD_OK);
+    vkd__host_run(h);
+    const double *got = vkd__host_values(h, dx);
+    assert_true(got[0] == 19 && got[1] == 17 && got[2] == 17 && got[3] == 17);
+    vkd__host_destroy(h);
+}
+
+/* The gradient of s is that of relu(x), too, so nothing may be added to it in place. */
+static void a_gradient_that_others_share_is_left_alone(void **state) {
+    const fixture *f = *state;
+    const vkd_tensor x = vkd_param(f->g, "m.x", VKD_SHAPE(1, 2, 2, 1), NULL);
+    const vkd_tensor s = vkd_add(f->g, vkd_relu(f->g, x), x);
+    const vkd_tensor y = conv_of_two(f->g, s, 3), later = vkd_scale(f->g, x, 5);
+    vkd_tensor dx;
+    vkd_backward(f->g, vkd_sum(f->g, vkd_add(f->g, y, later), VKD_ALL_AXES, false), &x, 1, &dx);
+    vkd__host *h = NULL;
+    assert_int_equal(vkd__host_create(f->g, &h), VKD_OK);
+    double *v = vkd__host_values(h, x);
+    v[0] = 3;
+    v[1] = -3;
+    vkd__host_run(h);
+    const double *got = vkd__host_values(h, dx);
+    assert_true(got[0] == 21 && got[1] == 13);
+    vkd__host_destroy(h);
+}
+
 static void a_parameter_out_of_reach_gets_zeros_and_a_stopped_one_too(void **state) {
     const fixture *f = *state;
     const vkd_tensor w = vkd_param(f->g, "m.w", VKD_SHAPE(2), NULL);
@@ -319,6 +377,8 @@ int main(void) {
         T(fan_out_of_a_convolution_counts_its_taps),
         T(store_values_go_in_and_out_before_there_is_a_device),
         T(gradients_of_several_readers_are_summed),
+        T(a_convolutions_gradient_takes_the_others_in),
+        T(a_gradient_that_others_share_is_left_alone),
         T(a_parameter_out_of_reach_gets_zeros_and_a_stopped_one_too),
         T(a_loss_that_is_no_scalar_is_refused),
         T(a_group_gradient_lies_as_the_group_does),
