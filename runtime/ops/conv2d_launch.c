@@ -228,8 +228,9 @@ bool vkd__gather_lower(vkd__lower *l, const vkd__node *n, const vkd__gather *q) 
         size_gather(l, launch, q);
     vkd__push(launch, &push, sizeof push);
     const uint64_t weight = 4ull * push.N * push.K * push.groups;
+    const double pixels = (double)q->push.M * (q->gap[0] ? q->gap[0] * q->gap[1] : 1);
     vkd__cost(launch, 2.0 * (double)q->push.M * push.N * push.K * push.groups,
-              (double)(q->in_bytes + weight) + 4.0 * (double)q->push.M * push.N * push.groups);
+              (double)(q->in_bytes + weight) + 4.0 * pixels * push.N * push.groups);
     return true;
 }
 
