@@ -153,7 +153,7 @@ const vkd__loss_def vkd_loss_dist = {
     .paper = "Huang et al., arXiv:2205.10536",
     .formula = "tau^2 (beta (1 - mean over samples of Pearson(q_n, p_n)) + gamma (1 - mean over "
                "classes of Pearson(q_v, p_v)))",
-    .needs = VKD__LOSS_TEACHER | VKD__LOSS_TAU,
+    .needs = VKD__LOSS_TEACHER | VKD__LOSS_TAU | VKD__LOSS_TAU_SQUARED,
     .config_size = sizeof(config),
     .fields = fields,
     .field_count = VKD_COUNT(fields),

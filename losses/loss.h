@@ -18,7 +18,8 @@ enum {
     VKD__LOSS_TAPS = 8,     /* pairs of features; it may have adapters */
     VKD__LOSS_INDICES = 16, /* which samples these are */
     VKD__LOSS_OWN_TAPS =
-        32 /* with VKD__LOSS_TAPS: of the student alone; there need be no teacher */
+        32, /* with VKD__LOSS_TAPS: of the student alone; there need be no teacher */
+    VKD__LOSS_TAU_SQUARED = 64 /* multiplied by tau^2, with no field t_squared to leave that out */
 };
 
 /* What the student has at one of its taps, and what the teacher has at the one that it is compared

@@ -23,7 +23,7 @@ static vkd_tensor neighbours(vkd_graph *g, vkd_tensor features) {
     const vkd_tensor squares = vkd_sum(g, vkd_square(g, rows), 1u << 1, true);
     const vkd_tensor norm = vkd_sqrt(g, vkd_add(g, squares, vkd_constant(g, tiny)));
     const vkd_tensor unit = vkd_div(g, rows, vkd_add(g, norm, vkd_constant(g, eps)));
-    const vkd_matmul_desc desc = {.transpose_b = true, .f32_result = true};
+    const vkd_matmul_desc desc = {.transpose_b = true, .f32_operands = true};
     const vkd_tensor cosine = vkd_matmul(g, unit, unit, &desc);
     const vkd_tensor c = vkd_scale(g, vkd_add(g, cosine, vkd_constant(g, 1)), 0.5f);
     return vkd_div(g, c, vkd_sum(g, c, 1u << 1, true));

@@ -20,7 +20,7 @@ static vkd_tensor cosines(vkd_graph *g, vkd_tensor features) {
     const vkd_tensor to = vkd_reshape(g, x, VKD_SHAPE(1, N, D));
     const vkd_tensor from = vkd_reshape(g, x, VKD_SHAPE(N, 1, D));
     const vkd_tensor u = vkd_l2_normalize(g, vkd_sub(g, to, from), 1e-12f);
-    return vkd_matmul(g, u, u, &(vkd_matmul_desc){.transpose_b = true, .f32_result = true});
+    return vkd_matmul(g, u, u, &(vkd_matmul_desc){.transpose_b = true, .f32_operands = true});
 }
 
 static vkd_tensor build(vkd_graph *g, const vkd__loss_io *io, const void *cfg) {

@@ -16,7 +16,7 @@ static const float eps = 1e-12f; /* of the norms */
 
 static vkd_tensor products(vkd_graph *g, vkd_tensor features) {
     const vkd_tensor rows = vkd__loss_rows(g, features);
-    return vkd_matmul(g, rows, rows, &(vkd_matmul_desc){.transpose_b = true, .f32_result = true});
+    return vkd_matmul(g, rows, rows, &(vkd_matmul_desc){.transpose_b = true, .f32_operands = true});
 }
 
 static vkd_tensor build(vkd_graph *g, const vkd__loss_io *io, const void *cfg) {

@@ -53,10 +53,18 @@ static vkd_tensor places(vkd_graph *g, vkd_tensor x) {
     return vkd_reshape(g, x, VKD_SHAPE(s.dim[0] * s.dim[1] * s.dim[2], s.dim[3]));
 }
 
+/* log(1 + exp(a)) as max(a, 0) + log(1 + exp(-|a|)), which does not overflow. */
+static vkd_tensor softplus(vkd_graph *g, vkd_tensor a) {
+    const vkd_tensor positive = vkd_relu(g, a);
+    const vkd_tensor below = vkd_exp(g, vkd_sub(g, a, vkd_scale(g, positive, 2)));
+    return vkd_add(g, positive, vkd_log(g, vkd_add(g, below, vkd_constant(g, 1))));
+}
+
 static vkd_tensor build(vkd_graph *g, const vkd__loss_io *io, const void *cfg) {
     const config *c = cfg;
+    const double start_v = (double)c->variance - (double)least;
     const vkd_init start = {.kind = VKD_INIT_CONSTANT,
-                            .value = (float)log(expm1((double)c->variance - (double)least)),
+                            .value = (float)(start_v + log1p(-exp(-start_v))),
                             .no_decay = true};
     vkd_tensor loss = {0};
     for (uint32_t i = 0; i < io->pair_count; i++) {
@@ -71,8 +79,7 @@ static vkd_tensor build(vkd_graph *g, const vkd__loss_io *io, const void *cfg) {
         vkd_tensor mu = s;
         for (uint32_t k = 0; k < 3; k++)
             mu = layer(g, io, i, k, mu, channels);
-        const vkd_tensor softplus = vkd_log(g, vkd_add(g, vkd_exp(g, scale), vkd_constant(g, 1)));
-        const vkd_tensor v = vkd_add(g, softplus, vkd_constant(g, least));
+        const vkd_tensor v = vkd_add(g, softplus(g, scale), vkd_constant(g, least));
         const vkd_tensor square = vkd_mean(g, vkd_square(g, vkd_sub(g, mu, t)), 1u << 0, false);
         const vkd_tensor terms = vkd_add(g, vkd_div(g, square, v), vkd_log(g, v));
         const vkd_tensor one = vkd_scale(g, vkd_mean(g, terms, VKD_ALL_AXES, false), 0.5f);
@@ -143,7 +150,7 @@ static double reference_place(const network *n, const double *student, vkd_shape
         h[0][c] = vkd__loss_pooled(student, ss, size, p, c);
     predict(n, h);
     for (uint32_t c = 0; c < n->C; c++) {
-        const double a = n->scale->value[c], v = log1p(exp(a)) + (double)least;
+        const double a = n->scale->value[c], v = fmax(a, 0) + log1p(exp(-fabs(a))) + (double)least;
         const double gap = h[3][c] - vkd__loss_pooled(teacher, ts, size, p, c);
         loss += share * (gap * gap / v + log(v));
         d[c] = share * 2 * gap / v;
@@ -185,6 +192,10 @@ static const vkd__loss_case cases[] = {
      .student = {VKD__MAPS(3, 5, 4, 3), VKD__ROWS(3, 7)},
      .teacher = {VKD__MAPS(3, 2, 4, 4), VKD__ROWS(3, 33)}},
     {.pair_count = 1, .student = {VKD__MAPS(2, 2, 2, 3)}, .teacher = {VKD__MAPS(2, 5, 3, 6)}},
+    {.set = {{"variance", "1000"}},
+     .pair_count = 1,
+     .student = {VKD__MAPS(2, 2, 2, 3)},
+     .teacher = {VKD__MAPS(2, 2, 2, 6)}},
 };
 
 const vkd__loss_def vkd_loss_vid = {

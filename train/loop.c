@@ -246,21 +246,16 @@ static vkd_result run_steps(loop *l) {
     return r;
 }
 
-/* Loss terms with the factor they really have, once per phase. */
+/* Loss terms with their reductions and the factor they really have, once per phase. */
 static void announce(const loop *l) {
     for (uint32_t i = 0; i < l->p->term_count; i++) {
         const vkd__term *t = &l->p->terms[i];
-        if (!(t->def->needs & VKD__LOSS_TAU)) {
-            vkd__log(l->s->ctx, VKD_LOG_INFO, "%s: %s, mean over the batch, weight %g", l->p->group,
-                     t->name, (double)t->weight);
-            continue;
-        }
-        const double factor = t->t_squared ? (double)t->tau * (double)t->tau : 1;
-        vkd__log(l->s->ctx, VKD_LOG_INFO,
-                 "%s: %s, sum over classes, mean over the batch, tau %g, weight %g%s, effective "
-                 "scale %g",
-                 l->p->group, t->name, (double)t->tau, (double)t->weight,
-                 t->t_squared ? " times tau^2" : " without tau^2", (double)t->weight * factor);
+        char tau[96] = "";
+        if (t->def->needs & VKD__LOSS_TAU)
+            snprintf(tau, sizeof tau, ", tau %g, effective scale %g", (double)t->tau,
+                     (double)t->weight * (t->t_squared ? (double)t->tau * (double)t->tau : 1));
+        vkd__log(l->s->ctx, VKD_LOG_INFO, "%s: %s, weight %g%s: %s", l->p->group, t->name,
+                 (double)t->weight, tau, t->def->formula);
     }
 }
 

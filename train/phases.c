@@ -22,7 +22,8 @@ static vkd__term term_of(const vkd__recipe_loss *l) {
                    .config = l->part.config,
                    .weight = l->weight,
                    .final_weight = l->final_weight,
-                   .tau = 1};
+                   .tau = 1,
+                   .t_squared = l->def->needs & VKD__LOSS_TAU_SQUARED};
     t.taps = l->taps;
     t.tap_count = l->tap_count;
     const vkd__field *tau = option(&l->part, "tau", VKD__FIELD_F32);
@@ -89,30 +90,49 @@ float vkd__term_weight(const vkd__phase *p, uint32_t term, uint64_t step) {
     return (float)((double)t->weight + ((double)t->final_weight - (double)t->weight) * past);
 }
 
+static bool counts(const vkd__loss_def *def) {
+    return !(def->needs & VKD__LOSS_TAPS);
+}
+
+/* Weights as they are at the stage's beginning and at its end. */
+typedef struct weights {
+    float first, last;
+} weights;
+
+static void scale_control(vkd__phase *p, weights all, weights kept) {
+    for (uint32_t i = 0; i < p->term_count; i++) {
+        vkd__term *t = &p->terms[i];
+        if (!counts(t->def)) continue;
+        t->weight *= all.first / kept.first;
+        t->final_weight = kept.last > 0 ? t->final_weight * (all.last / kept.last) : t->weight;
+    }
+}
+
 static vkd_result collect_terms(vkd__session *s, vkd__phase *p) {
     const vkd__recipe_stage *stage = p->stage;
-    float all = 0, kept = 0;
+    weights all = {0}, kept = {0};
+    bool features = false;
     for (uint32_t i = 0; i < stage->loss_count; i++) {
         const vkd__recipe_loss *l = &stage->losses[i];
-        if (!(l->def->needs & VKD__LOSS_TAPS)) all += l->weight;
+        const weights w = {counts(l->def) ? l->weight : 0, counts(l->def) ? l->final_weight : 0};
+        all = (weights){all.first + w.first, all.last + w.last};
         if (p->control && vkd__loss_needs_teacher(l->def)) continue;
         if (p->term_count == VKD__MAX_TERMS)
             return vkd__fail(s->ctx, VKD_E_RECIPE, "stage '%s' has more than %d losses",
                              stage->name, VKD__MAX_TERMS);
         p->terms[p->term_count++] = term_of(l);
-        kept += l->weight;
+        kept = (weights){kept.first + w.first, kept.last + w.last};
+        features = features || (!counts(l->def) && l->weight > 0);
     }
     if (p->labels) return add_pseudo_term(s, p);
     if (!p->control) return VKD_OK;
-    if (kept <= 0) {
-        p->term_count = 1;
-        return plain_ce(s, &p->terms[0]);
+    if (kept.first > 0) {
+        scale_control(p, all, kept);
+        return VKD_OK;
     }
-    for (uint32_t i = 0; i < p->term_count; i++) {
-        p->terms[i].weight *= all / kept;
-        p->terms[i].final_weight *= all / kept;
-    }
-    return VKD_OK;
+    if (features) return VKD_OK; /* it learns from what it compares, at the stage's weights */
+    p->term_count = 1;
+    return plain_ce(s, &p->terms[0]);
 }
 
 vkd__order_desc vkd__stage_order(const vkd__session *s, const vkd__recipe_stage *stage) {

@@ -290,6 +290,7 @@ typedef struct vkd_matmul_desc {
     vkd_activation activation;
     vkd_tensor residual; /* of the result's shape, added before the activation; {0} for none */
     bool f32_result;     /* also in a mixed graph: for logits */
+    bool f32_operands;   /* also in a mixed graph, and so the gradients: for losses */
 } vkd_matmul_desc;
 
 /* a (..., M, K) times b (..., K, N) gives activation(a b + bias + residual), (..., M, N). Leading

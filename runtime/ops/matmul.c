@@ -33,10 +33,10 @@ static vkd_shape with_matrix(vkd_shape leading_axes, uint32_t rows, uint32_t col
     return s;
 }
 
-/* In a mixed graph both operands are cast, once for all their readers. */
+/* In a mixed graph both operands are cast, once for all their readers; not those of a loss. */
 static vkd_tensor emit(vkd_graph *g, const vkd_tensor in[4], const vkd__matmul *p) {
     vkd_tensor a = in[IN_A], b = in[IN_B];
-    if (vkd__is_half(g->compute)) {
+    if (vkd__is_half(g->compute) && !p->f32_operands) {
         a = vkd_cast(g, a, g->compute);
         b = vkd_cast(g, b, g->compute);
     }
@@ -48,9 +48,12 @@ static vkd_tensor emit(vkd_graph *g, const vkd_tensor in[4], const vkd__matmul *
                                           .params_size = sizeof *p});
 }
 
-static vkd_tensor product(vkd_graph *g, vkd_tensor a, vkd_tensor b, vkd__layout l,
-                          vkd_dtype result) {
-    return emit(g, (const vkd_tensor[4]){a, b}, &(vkd__matmul){.layout = l, .result = result});
+/* A product of n's gradient. */
+static vkd_tensor product(vkd_graph *g, const vkd__node *n, vkd_tensor a, vkd_tensor b,
+                          vkd__layout l, vkd_dtype result) {
+    const vkd__matmul *p = n->params;
+    return emit(g, (const vkd_tensor[4]){a, b},
+                &(vkd__matmul){.layout = l, .f32_operands = p->f32_operands, .result = result});
 }
 
 /* A matrix for each row of a batch, times one matrix for all: the batch's rows are just more rows.
@@ -109,7 +112,8 @@ vkd_tensor vkd_matmul(vkd_graph *g, vkd_tensor a, vkd_tensor b, const vkd_matmul
     const bool apart = gradient && (d->activation == VKD_ACT_GELU || d->activation == VKD_ACT_SILU);
     const vkd__matmul p = {.layout = l,
                            .activation = apart ? VKD_ACT_NONE : d->activation,
-                           .result = d->f32_result ? VKD_F32 : g->compute};
+                           .f32_operands = d->f32_operands,
+                           .result = d->f32_result || d->f32_operands ? VKD_F32 : g->compute};
     const vkd_tensor c = emit(g, (const vkd_tensor[4]){a, b, d->bias, d->residual}, &p);
     return apart ? apply(g, c, d->activation) : c;
 }
@@ -165,6 +169,7 @@ static vkd_tensor gradient_b(vkd_graph *g, const vkd__node *n, vkd_tensor dz, vk
     const vkd_tensor a = n->in[IN_A];
     const bool dz_first = p->layout == NT;
     vkd__matmul made = {.layout = p->layout == TN ? NN : TN,
+                        .f32_operands = p->f32_operands,
                         .result = gradient_type(g, n->in[IN_B])};
     if (dbias) made.sum = dz_first ? VKD__SUM_A : VKD__SUM_B;
     const vkd_tensor db =
@@ -194,9 +199,9 @@ static void backward(vkd_graph *g, const vkd__node *n, const vkd_tensor *dout, v
     if (p->activation) dz = vkd__unary_grad(g, dz, n->out[0], n->out[0], p->activation);
     if (vkd__tensor_get(g, a)->needs_grad) {
         const vkd_dtype type = gradient_type(g, a);
-        const vkd_tensor da = p->layout == NN   ? product(g, dz, b, NT, type)
-                              : p->layout == NT ? product(g, dz, b, NN, type)
-                                                : product(g, b, dz, NT, type);
+        const vkd_tensor da = p->layout == NN   ? product(g, n, dz, b, NT, type)
+                              : p->layout == NT ? product(g, n, dz, b, NN, type)
+                                                : product(g, n, b, dz, NT, type);
         din[IN_A] = vkd__sum_to(g, da, vkd_tensor_shape(g, a));
     }
     const bool wants_bias = vkd__tensor_get(g, bias)->needs_grad;

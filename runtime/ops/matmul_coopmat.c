@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ops/matmul.h"
 
-bool vkd__matmul_coopmat(const vkd__lower *l, const vkd__part *q) {
+bool vkd__matmul_coopmat(const vkd__lower *l, const vkd__matmul_part *q) {
     const vkd__coop *c = &l->profile->coop;
     const vkd_dtype half = vkd__half_of(l);
     return c->m && !q->sums && ((half == VKD_F16 && c->f16) || (half == VKD_BF16 && c->bf16));
 }
 
-void vkd__matmul_size_coopmat(vkd__lower *l, vkd__launch *launch, const vkd__part *q) {
+void vkd__matmul_size_coopmat(vkd__lower *l, vkd__launch *launch, const vkd__matmul_part *q) {
     const vkd_profile *f = l->profile;
     const struct vkd_matmul_params *push = &q->push;
     const vkd__coop *c = &f->coop;

@@ -9,7 +9,7 @@ static uint32_t residue(uint32_t length, uint32_t stride, uint32_t batch) {
 /* The direct kernel's tile is ROWS x 4*COL_LANES. Narrow C: the lanes that columns leave over
  * divide K. A short K wants a short chunk; few rows, a low tile. */
 void vkd__matmul_size_direct(vkd__lower *l, vkd__launch *launch, vkd__layout layout,
-                             const vkd__part *q) {
+                             const vkd__matmul_part *q) {
     const uint32_t lanes = l->profile->subgroup, M = q->push.M, N = q->push.N, K = q->push.K;
     uint32_t columns = lanes;
     while (columns > 1 && 2 * columns >= N)

@@ -4,11 +4,11 @@
  * matmul_finish adds them up, in order, and does the rest. */
 #include "ops/matmul.h"
 
-static uint64_t result_count(const vkd__part *q) {
+static uint64_t result_count(const vkd__matmul_part *q) {
     return vkd__matrix_bytes(1, q->push.M, q->push.N, q->push.batch);
 }
 
-static uint64_t result_bytes(const vkd__matmul *p, const vkd__part *q) {
+static uint64_t result_bytes(const vkd__matmul *p, const vkd__matmul_part *q) {
     return p->out_bytes * result_count(q);
 }
 
@@ -17,7 +17,8 @@ static vkd_tensor absent(void) {
 }
 
 /* `bare`: no epilogue, C goes to scratch memory. */
-static void spec_shared(vkd__launch *launch, const vkd__node *n, const vkd__part *q, bool bare) {
+static void spec_shared(vkd__launch *launch, const vkd__node *n, const vkd__matmul_part *q,
+                        bool bare) {
     const vkd__matmul *p = n->params;
     const uint32_t length_a = p->layout == TN ? q->push.row_a : p->K,
                    length_b = p->layout == NT ? p->K : p->N;
@@ -35,13 +36,13 @@ static void spec_half(vkd__launch *launch, vkd_dtype half, bool c) {
     vkd__spec(launch, 26, c);
 }
 
-static void bind_c(vkd__launch *launch, const vkd__node *n, const vkd__part *q) {
+static void bind_c(vkd__launch *launch, const vkd__node *n, const vkd__matmul_part *q) {
     vkd__bind_window(launch, n->out[OUT_C], q->accumulate ? VKD__READ_WRITE : VKD__WRITE,
                      q->c_offset, result_bytes(n->params, q));
 }
 
 /* In f32, whatever C is. */
-static void bind_residual(vkd__launch *launch, const vkd__node *n, const vkd__part *q) {
+static void bind_residual(vkd__launch *launch, const vkd__node *n, const vkd__matmul_part *q) {
     if (n->in[IN_RESIDUAL].id)
         vkd__bind_window(launch, n->in[IN_RESIDUAL], VKD__READ,
                          q->c_offset / ((const vkd__matmul *)n->params)->out_bytes * 4,
@@ -58,7 +59,7 @@ typedef struct leftover {
 
 typedef enum family { TILE, DIRECT, COOPMAT } kernel_family;
 
-static bool launch_product(vkd__lower *l, const vkd__node *n, const vkd__part *q,
+static bool launch_product(vkd__lower *l, const vkd__node *n, const vkd__matmul_part *q,
                            kernel_family family, const leftover *left) {
     const vkd__matmul *p = n->params;
     const struct vkd_matmul_params *push = &q->push;
@@ -128,7 +129,8 @@ static vkd__launch *launch_finish(vkd__lower *l, uint32_t scratch, uint64_t coun
     return launch;
 }
 
-static bool finish_c(vkd__lower *l, const vkd__node *n, const vkd__part *q, uint32_t scratch) {
+static bool finish_c(vkd__lower *l, const vkd__node *n, const vkd__matmul_part *q,
+                     uint32_t scratch) {
     const vkd__matmul *p = n->params;
     const uint64_t count = result_count(q);
     vkd__launch *launch = launch_finish(l, scratch, count, q->push.N, q->push.splits);
@@ -155,9 +157,10 @@ bool vkd__matmul_add_splits(vkd__lower *l, uint32_t scratch, uint64_t count, uin
     return true;
 }
 
-bool vkd__matmul_launch(vkd__lower *l, const vkd__node *n, const vkd__part *part, bool direct) {
+bool vkd__matmul_launch(vkd__lower *l, const vkd__node *n, const vkd__matmul_part *part,
+                        bool direct) {
     const vkd__matmul *p = n->params;
-    vkd__part q = *part;
+    vkd__matmul_part q = *part;
     q.push.splits = 1;
     q.push.chunk = q.push.K;
     const kernel_family family = direct ? DIRECT : vkd__matmul_coopmat(l, &q) ? COOPMAT : TILE;

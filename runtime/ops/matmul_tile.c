@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ops/matmul.h"
 
-static vkd__matmul_class class_of(const vkd__lower *l, const vkd__part *q) {
+static vkd__matmul_class class_of(const vkd__lower *l, const vkd__matmul_part *q) {
     return vkd__matmul_classify(l->profile, q->push.M, q->push.N, q->push.batch);
 }
 
@@ -10,7 +10,7 @@ static vkd__matmul_class class_of(const vkd__lower *l, const vkd__part *q) {
 /* More parts than this cost more memory traffic than idle workgroups do. */
 #define MOST_SPLITS 16u
 
-void vkd__matmul_split(const vkd__lower *l, vkd__part *q, bool coopmat) {
+void vkd__matmul_split(const vkd__lower *l, vkd__matmul_part *q, bool coopmat) {
     const vkd__tile *tile = &l->profile->tile[class_of(l, q)];
     const vkd__coop_tile *coop = &l->profile->coop.tile[class_of(l, q)];
     const uint32_t m = coopmat ? coop->m : tile->m, n = coopmat ? coop->n : tile->n,
@@ -28,7 +28,7 @@ void vkd__matmul_split(const vkd__lower *l, vkd__part *q, bool coopmat) {
     push->splits = (uint32_t)vkd__div_up(push->K, push->chunk); /* no part is empty */
 }
 
-void vkd__matmul_size_tile(vkd__lower *l, vkd__launch *launch, const vkd__part *q) {
+void vkd__matmul_size_tile(vkd__lower *l, vkd__launch *launch, const vkd__matmul_part *q) {
     const struct vkd_matmul_params *push = &q->push;
     const vkd__tile *t = &l->profile->tile[class_of(l, q)];
     vkd__spec(launch, 0, (uint32_t)(t->m / t->tm) * (t->n / t->tn));
@@ -43,8 +43,8 @@ void vkd__matmul_size_tile(vkd__lower *l, vkd__launch *launch, const vkd__part *
     vkd__matmul_groups(l, launch, q, t->m, t->n);
 }
 
-void vkd__matmul_groups(const vkd__lower *l, vkd__launch *launch, const vkd__part *q, uint32_t m,
-                        uint32_t n) {
+void vkd__matmul_groups(const vkd__lower *l, vkd__launch *launch, const vkd__matmul_part *q,
+                        uint32_t m, uint32_t n) {
     const uint32_t *most = l->profile->max_groups;
     const uint64_t groups[3] = {vkd__div_up(q->push.N, n), vkd__div_up(q->push.M, m),
                                 (uint64_t)q->push.batch * q->push.splits};

@@ -51,17 +51,17 @@ static bool lower_items(vkd__lower *l, const vkd__node *n, bool direct) {
         (!b && too_long(l, p, vkd__matrix_bytes(p->in_bytes, p->N, p->K, 1), direct)))
         return refuse(l, p);
     for (uint64_t at = 0; at < p->batch; at += items) {
-        const vkd__part q = {.push = {.M = p->M,
-                                      .N = p->N,
-                                      .K = p->K,
-                                      .batch = (uint32_t)smaller(items, p->batch - at),
-                                      .stride_a = (uint32_t)(a / p->in_bytes),
-                                      .stride_b = (uint32_t)(b / p->in_bytes),
-                                      .stride_c = (uint32_t)(c / p->out_bytes),
-                                      .row_a = p->M},
-                             .a_offset = at * a,
-                             .b_offset = at * b,
-                             .c_offset = at * c};
+        const vkd__matmul_part q = {.push = {.M = p->M,
+                                             .N = p->N,
+                                             .K = p->K,
+                                             .batch = (uint32_t)smaller(items, p->batch - at),
+                                             .stride_a = (uint32_t)(a / p->in_bytes),
+                                             .stride_b = (uint32_t)(b / p->in_bytes),
+                                             .stride_c = (uint32_t)(c / p->out_bytes),
+                                             .row_a = p->M},
+                                    .a_offset = at * a,
+                                    .b_offset = at * b,
+                                    .c_offset = at * c};
         if (!vkd__matmul_launch(l, n, &q, direct)) return false;
     }
     return true;
@@ -77,7 +77,7 @@ static bool lower_rows(vkd__lower *l, const vkd__node *n, bool direct) {
     if (!rows || too_long(l, p, vkd__matrix_bytes(p->in_bytes, p->N, p->K, 1), direct))
         return refuse(l, p);
     for (uint64_t at = 0; at < p->M; at += rows) {
-        const vkd__part q = {
+        const vkd__matmul_part q = {
             .push = {.M = (uint32_t)smaller(rows, p->M - at), .N = p->N, .K = p->K, .batch = 1},
             .a_offset = at * a_row,
             .c_offset = at * c_row};
@@ -105,16 +105,16 @@ static bool lower_columns(vkd__lower *l, const vkd__node *n, bool direct) {
     if (!rows || !depth || split) return refuse(l, p);
     for (uint64_t m = 0; m < p->M; m += rows) {
         for (uint64_t k = 0; k < p->K; k += depth) {
-            const vkd__part q = {.push = {.M = (uint32_t)smaller(rows, p->M - m),
-                                          .N = p->N,
-                                          .K = (uint32_t)smaller(depth, p->K - k),
-                                          .batch = 1,
-                                          .row_a = p->M,
-                                          .first_a = (uint32_t)m},
-                                 .a_offset = k * a_row,
-                                 .b_offset = k * b_row,
-                                 .c_offset = m * c_row,
-                                 .accumulate = k > 0};
+            const vkd__matmul_part q = {.push = {.M = (uint32_t)smaller(rows, p->M - m),
+                                                 .N = p->N,
+                                                 .K = (uint32_t)smaller(depth, p->K - k),
+                                                 .batch = 1,
+                                                 .row_a = p->M,
+                                                 .first_a = (uint32_t)m},
+                                        .a_offset = k * a_row,
+                                        .b_offset = k * b_row,
+                                        .c_offset = m * c_row,
+                                        .accumulate = k > 0};
             if (!vkd__matmul_launch(l, n, &q, direct)) return false;
         }
     }
@@ -133,15 +133,15 @@ static bool sum_apart(vkd__lower *l, const vkd__node *n) {
 bool vkd__matmul_lower(vkd__lower *l, const vkd__node *n) {
     const vkd__matmul *p = n->params;
     const bool direct = vkd__direct(l, "matmul");
-    const vkd__part all = {.push = {.M = p->M,
-                                    .N = p->N,
-                                    .K = p->K,
-                                    .batch = p->batch,
-                                    .stride_a = p->broadcast_a ? 0 : p->M * p->K,
-                                    .stride_b = p->broadcast_b ? 0 : p->N * p->K,
-                                    .stride_c = p->M * p->N,
-                                    .row_a = p->M},
-                           .sums = p->sum && !direct};
+    const vkd__matmul_part all = {.push = {.M = p->M,
+                                           .N = p->N,
+                                           .K = p->K,
+                                           .batch = p->batch,
+                                           .stride_a = p->broadcast_a ? 0 : p->M * p->K,
+                                           .stride_b = p->broadcast_b ? 0 : p->N * p->K,
+                                           .stride_c = p->M * p->N,
+                                           .row_a = p->M},
+                                  .sums = p->sum && !direct};
     if (!too_large(l, n, direct)) {
         if (!vkd__matmul_launch(l, n, &all, direct)) return false;
         return all.sums || sum_apart(l, n);

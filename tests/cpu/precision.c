@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "graph/plan.h"
+#include "ops/matmul.h"
 #include "ops/op.h"
 #include "train/session.h"
 
@@ -16,7 +17,8 @@ typedef struct contents {
     uint32_t tensors[VKD_BF16 + 1]; /* by type */
     uint32_t kernels;               /* launches of kernels that read or write 16 bits */
     uint32_t products, half_products;
-    uint32_t losses; /* launches of fused ones: their values and gradients in one pass */
+    uint32_t loss_products; /* those that a loss asked f32 for */
+    uint32_t losses;        /* launches of fused ones: their values and gradients in one pass */
     bool scaled;
 } contents;
 
@@ -70,6 +72,8 @@ static contents look_at(vkd_graph *g) {
     for (size_t i = 0; i < g->node_count; i++) {
         const vkd__node *n = &g->nodes[i];
         c.products += n->op == &vkd_op_matmul;
+        c.loss_products +=
+            n->op == &vkd_op_matmul && ((const vkd__matmul *)n->params)->f32_operands;
         c.half_products +=
             n->op == &vkd_op_matmul && vkd__is_half(vkd__tensor_get(g, n->in[0])->dtype);
     }
@@ -143,7 +147,7 @@ static void expect_mixed(const contents *c, vkd_dtype type) {
     assert_true(c->tensors[type] > 0);
     assert_int_equal(c->tensors[type == VKD_F16 ? VKD_BF16 : VKD_F16], 0);
     assert_true(c->products > 0);
-    assert_int_equal(c->half_products, c->products);
+    assert_int_equal(c->half_products + c->loss_products, c->products);
     assert_true(c->kernels > 0);
     assert_int_equal(c->scaled, type == VKD_F16);
 }
@@ -201,11 +205,40 @@ static void mixed_bf16_is_bf16_and_needs_no_loss_scale(void **state) {
     check_recipes("mixed_bf16", VKD_BF16);
 }
 
+/* Of values that f16 would round, in a mixed graph: similarities and their gradients stay f32. */
+static void a_losss_own_products_stay_f32(void **state) {
+    (void)state;
+    vkd_ctx *ctx = test_ctx();
+    vkd_store *store = NULL;
+    vkd_graph *g = NULL;
+    assert_int_equal(vkd_store_create(ctx, &store), VKD_OK);
+    assert_int_equal(vkd_graph_create(ctx, store, &(vkd_graph_desc){.compute = VKD_F16}, &g),
+                     VKD_OK);
+    const vkd_tensor x = vkd_param(g, "m.x", VKD_SHAPE(8, 12), NULL);
+    const vkd_tensor w = vkd_param(g, "m.w", VKD_SHAPE(12, 8), NULL);
+    const vkd_matmul_desc own = {.transpose_b = true, .f32_operands = true};
+    const vkd_tensor gram = vkd_matmul(g, x, x, &own);
+    const vkd_tensor layer = vkd_matmul(g, x, w, NULL);
+    const vkd_tensor loss = vkd_add(g, vkd_sum(g, vkd_square(g, gram), VKD_ALL_AXES, false),
+                                    vkd_sum(g, vkd_square(g, layer), VKD_ALL_AXES, false));
+    (void)vkd_gradient(g, loss, "m");
+    if (vkd_graph_status(g)) fail_msg("%s", g->error);
+    assert_int_equal(vkd_tensor_dtype(g, gram), VKD_F32);
+    assert_int_equal(vkd_tensor_dtype(g, layer), VKD_F16);
+    const contents c = look_at(g);
+    assert_int_equal(c.products, 6); /* each with two gradients */
+    assert_int_equal(c.half_products, 3);
+    assert_int_equal(c.loss_products, 3);
+    vkd_store_destroy(store);
+    vkd_ctx_destroy(ctx);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(f32_never_rounds_to_16_bits),
         cmocka_unit_test(mixed_is_f16_in_training_and_f32_in_evaluation),
         cmocka_unit_test(mixed_bf16_is_bf16_and_needs_no_loss_scale),
+        cmocka_unit_test(a_losss_own_products_stay_f32),
     };
     return cmocka_run_group_tests_name("precision", tests, NULL, NULL);
 }

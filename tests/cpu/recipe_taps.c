@@ -140,7 +140,6 @@ static void taps_that_are_not_there_or_do_not_fit_are_named(void **state) {
     refuse_to_build("[{loss: hint, taps: [fc1], regressor: conv}]", VKD_E_SHAPE, "maps");
 }
 
-/* Adapters are declared before anything lays the group out, and belong to the student alone. */
 /* The first stage has no teacher. */
 static void a_loss_on_the_students_own_features_needs_no_teacher(void **state) {
     (void)state;
@@ -169,6 +168,7 @@ static void a_loss_on_the_students_own_features_needs_no_teacher(void **state) {
     vkd_ctx_destroy(ctx);
 }
 
+/* Adapters are declared before anything lays the group out, and belong to the student alone. */
 static void adapters_are_parameters_of_the_students_group(void **state) {
     (void)state;
     vkd_ctx *ctx = test_ctx();
