@@ -81,18 +81,24 @@ static void reference(const vkd__ref *r) {
 }
 
 /* Ragged rows in both forms, then rows of zeros. */
-#define CASES (2 * VKD__ROW_CASES + 1)
+#define CASES (2 * VKD__ROW_CASES + 2)
 
 static void build_case(vkd__case *c) {
     static const uint32_t sizes[VKD__ROW_CASES][2] = {{1, 2},  {3, 3},   {130, 10}, {7, 31},
                                                       {5, 33}, {3, 64},  {2, 127},  {9, 129},
                                                       {4, 4},  {2, 1001}};
     const uint32_t *size = sizes[c->index % VKD__ROW_CASES];
-    const bool root = c->index / VKD__ROW_CASES == 1, zeros = c->index == 2 * VKD__ROW_CASES;
-    c->what = zeros ? "a teacher without direction" : root ? "with root" : "ragged rows";
+    const bool zeros = c->index == 2 * VKD__ROW_CASES, same = c->index == 2 * VKD__ROW_CASES + 1;
+    const bool root = c->index / VKD__ROW_CASES == 1 || same;
+    c->what = zeros  ? "a teacher without direction"
+              : same ? "nothing between them, with root"
+              : root ? "with root"
+                     : "ragged rows";
+    if (same) size = sizes[2];
     const vkd_shape shape = VKD_SHAPE(size[0], size[1]);
-    const vkd_tensor s = vkd__case_f32(c, shape, -2, 2);
-    const vkd_tensor t = vkd__case_fixed(c, shape, zeros ? 0 : -2, zeros ? 0 : 2);
+    const float low = zeros ? 0 : same ? 1.5f : -2, high = zeros ? 0 : same ? 1.5f : 2;
+    const vkd_tensor s = vkd__case_f32(c, shape, same ? low : -2, same ? high : 2);
+    const vkd_tensor t = vkd__case_fixed(c, shape, low, high);
     vkd__case_output(c, vkd_unit_gap(c->g, s, t, root));
 }
 

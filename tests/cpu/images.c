@@ -136,8 +136,47 @@ static vkd_tensor too_many_zeros(vkd_graph *g, vkd_tensor x) {
                      VKD_PAD_ZERO);
 }
 
+static vkd_tensor convolved(vkd_graph *g, vkd_tensor x, vkd_shape weight, uint32_t groups) {
+    return vkd_conv2d(g, x, vkd_input(g, "w", VKD_F32, weight),
+                      &(vkd_conv2d_desc){.groups = groups});
+}
+static vkd_tensor groups_of_odd_inputs(vkd_graph *g, vkd_tensor x) {
+    return convolved(g, x, VKD_SHAPE(4, 3, 3, 1), 2);
+}
+static vkd_tensor groups_of_odd_outputs(vkd_graph *g, vkd_tensor x) {
+    return convolved(g, x, VKD_SHAPE(4, 3, 3, 1), 3);
+}
+static vkd_tensor weight_of_other_channels(vkd_graph *g, vkd_tensor x) {
+    return convolved(g, x, VKD_SHAPE(6, 3, 3, 2), 3);
+}
+static vkd_tensor weight_of_two_axes(vkd_graph *g, vkd_tensor x) {
+    return convolved(g, x, VKD_SHAPE(6, 27), 1);
+}
+static vkd_tensor larger_than_the_image(vkd_graph *g, vkd_tensor x) {
+    return convolved(g, x, VKD_SHAPE(6, 3, 5, 3), 1);
+}
+static vkd_tensor bias_of_other_channels(vkd_graph *g, vkd_tensor x) {
+    return vkd_conv2d(g, x, vkd_input(g, "w", VKD_F32, VKD_SHAPE(6, 3, 3, 3)),
+                      &(vkd_conv2d_desc){.bias = vkd_input(g, "b", VKD_F32, VKD_SHAPE(3))});
+}
+static vkd_tensor no_such_transpose(vkd_graph *g, vkd_tensor x) {
+    return vkd_conv2d_transpose(g, x, vkd_input(g, "w", VKD_F32, VKD_SHAPE(3, 3, 3, 6)),
+                                &(vkd_conv2d_desc){.stride = {2, 2}}, (const uint32_t[]){2, 0});
+}
+
 static void mistakes_are_named(void **state) {
     (void)state;
+    refuses(groups_of_odd_inputs, VKD_E_SHAPE,
+            "2 groups do not divide 3 input and 4 output channels");
+    refuses(groups_of_odd_outputs, VKD_E_SHAPE,
+            "3 groups do not divide 3 input and 4 output channels");
+    refuses(weight_of_other_channels, VKD_E_SHAPE,
+            "is for 2 channels in a group, 3 channels in 3 groups have 1");
+    refuses(weight_of_two_axes, VKD_E_SHAPE, "a weight (O, R, S, C / groups) are wanted");
+    refuses(larger_than_the_image, VKD_E_SHAPE,
+            "a kernel of 5 with dilation 1 does not fit into 4 pixels with a padding of 0");
+    refuses(bias_of_other_channels, VKD_E_SHAPE, "the bias is (3), should be (6)");
+    refuses(no_such_transpose, VKD_E_SHAPE, "an output padding is less than the stride");
     refuses(of_rows, VKD_E_SHAPE, "images (N, H, W, C) are wanted");
     refuses(without_kernel, VKD_E_ARGUMENT, "1 to 65535 pixels, not 0");
     refuses(too_much_padding, VKD_E_ARGUMENT, "a padding of 2 is more than half of the kernel, 3");

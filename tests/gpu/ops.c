@@ -2,9 +2,11 @@
 /* Every case of every registered op on the device, forward and backward, against the references: in
  * both kernel variants, with every workgroup size that a profile may choose, and cut into windows
  * as if the device could bind only a few kilobytes, and into pieces as if it were far too slow.
- * Three tests for each op, and products in every tile; VKD_TEST_OP=<name> runs those of one. */
+ * Three tests for each op, and products in every tile; VKD_TEST_OP=<name> runs those of one, and
+ * VKD_TEST_PART=<i>/<n> those of every n-th op, so that several processes share the work. */
 #include "support/support.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -55,16 +57,35 @@ static void check_all_cases(const vkd_op_def *op, const vkd_profile *p) {
         check_cases(op, p, &i, 1);
 }
 
+/* Products and convolutions take their sizes from tiles; workgroups matter to what adds the sums of
+ * a split K and a residual, in these cases, and to zeros around a strided gradient. */
+static const struct {
+    const vkd_op_def *op;
+    size_t count;
+    uint32_t cases[2];
+} finished[] = {
+    {&vkd_op_matmul, 2, {22, 24}},
+    {&vkd_op_conv2d, 0, {0}},
+    {&vkd_op_conv2d_transpose, 1, {5}},
+    {&vkd_op_conv2d_weight, 2, {22, 27}},
+};
+
+static void check_workgroups(const vkd_op_def *op, const vkd_profile *p) {
+    for (size_t i = 0; i < VKD_COUNT(finished); i++) {
+        if (finished[i].op != op) continue;
+        check_cases(op, p, finished[i].cases, finished[i].count);
+        return;
+    }
+    check_all_cases(op, p);
+}
+
 static void the_device_computes_what_the_reference_says(void **state) {
     static const uint32_t workgroups[] = {8, 32, 128, 256};
-    /* A product's kernels take their sizes from tiles; workgroups matter to what adds the sums of
-     * a split K and a residual. */
-    static const uint32_t finished[] = {22, 24};
     for (size_t w = 0; w < VKD_COUNT(workgroups); w++)
         for (int direct = 0; direct < 2; direct++) {
             const vkd_profile p = variant(direct, workgroups[w]);
-            if (w && *state == &vkd_op_matmul)
-                check_cases(*state, &p, finished, VKD_COUNT(finished));
+            if (w)
+                check_workgroups(*state, &p);
             else
                 check_all_cases(*state, &p);
         }
@@ -145,12 +166,14 @@ static void products_agree_in_every_tile_and_split(void **state) {
 int main(void) {
     struct CMUnitTest tests[512] = {{0}};
     size_t count = 0;
-    const char *only = getenv("VKD_TEST_OP");
-    if (!only || !strcmp(only, "matmul"))
+    const char *only = getenv("VKD_TEST_OP"), *share = getenv("VKD_TEST_PART");
+    unsigned part = 0, parts = 1;
+    if (share && (sscanf(share, "%u/%u", &part, &parts) != 2 || part >= parts)) return 1;
+    if (only ? !strcmp(only, "matmul") : !part)
         tests[count++] =
             (struct CMUnitTest)cmocka_unit_test(products_agree_in_every_tile_and_split);
     for (size_t i = 0; i < vkd__op_count && count + 3 <= VKD_COUNT(tests); i++) {
-        if (only && strcmp(only, vkd__ops[i]->name)) continue;
+        if (only ? strcmp(only, vkd__ops[i]->name) != 0 : i % parts != part) continue;
         struct CMUnitTest test = {.name = vkd__ops[i]->name, .initial_state = (void *)vkd__ops[i]};
         test.test_func = the_device_computes_what_the_reference_says;
         tests[count++] = test;
