@@ -21,6 +21,7 @@ typedef struct bench_row {
     uint32_t size, stride; /* a convolution's image is size x size; so is a batch's, of m images
                               with k channels, and a resnet step's; a bank has size rows */
     uint32_t kernel;       /* a convolution's is kernel x kernel, padded by half of it */
+    uint32_t batch;        /* how many products a matmul is */
     double flops, bytes;   /* what must at least be done; traffic counts each tensor
                               once: what a perfect cache would leave. flops 0: compared
                               with a copy instead of with multiply-adds */
@@ -45,6 +46,11 @@ void bench_build_mlp_step(vkd_graph *g, const bench_row *row);
 /* The same with residual networks on images: the teacher's batchnorms are folded, the student's
  * take the batch's statistics. */
 void bench_build_resnet_step(vkd_graph *g, const bench_row *row);
+
+/* Products of matrices: NN, NT, TN say which operand is transposed. (bench_products.c) */
+void bench_build_nn(vkd_graph *g, const bench_row *row);
+void bench_build_nt(vkd_graph *g, const bench_row *row);
+void bench_build_tn(vkd_graph *g, const bench_row *row);
 
 /* A convolution; its gradient for the image; for the weight. (bench_convolutions.c) */
 void bench_build_conv(vkd_graph *g, const bench_row *row);

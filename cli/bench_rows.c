@@ -15,21 +15,6 @@ void bench_keep(vkd_graph *g, const char *name, vkd_tensor t) {
 
 /* ---- What the rows build ---- */
 
-static void build_nn(vkd_graph *g, const bench_row *r) {
-    const vkd_tensor a = bench_data(g, "b.a", r->m, r->k), b = bench_data(g, "b.b", r->k, r->n);
-    bench_keep(g, "y", vkd_matmul(g, a, b, NULL));
-}
-
-static void build_nt(vkd_graph *g, const bench_row *r) {
-    const vkd_tensor a = bench_data(g, "b.a", r->m, r->k), b = bench_data(g, "b.b", r->n, r->k);
-    bench_keep(g, "y", vkd_matmul(g, a, b, &(vkd_matmul_desc){.transpose_b = true}));
-}
-
-static void build_tn(vkd_graph *g, const bench_row *r) {
-    const vkd_tensor a = bench_data(g, "b.a", r->k, r->m), b = bench_data(g, "b.b", r->k, r->n);
-    bench_keep(g, "y", vkd_matmul(g, a, b, &(vkd_matmul_desc){.transpose_a = true}));
-}
-
 static void build_add(vkd_graph *g, const bench_row *r) {
     const vkd_tensor a = bench_data(g, "b.a", r->m, r->n), b = bench_data(g, "b.b", r->m, r->n);
     bench_keep(g, "y", vkd_add(g, a, b));
@@ -106,16 +91,21 @@ static void build_adamw(vkd_graph *g, const bench_row *r) {
 
 /* ---- The table ---- */
 
-#define MATMUL(build_, work_, text, m_, n_, k_)                                                    \
+#define MATMUL(build_, work_, text, batch_, m_, n_, k_)                                            \
     {                                                                                              \
-        .name = text, .work = work_, .build = build_, .m = m_, .n = n_, .k = k_,                   \
-        .flops = 2.0 * (m_) * (n_) * (k_),                                                         \
-        .bytes = 4.0 * ((m_) * (double)(n_) + (m_) * (double)(k_) + (k_) * (double)(n_)),          \
+        .name = text, .work = work_, .build = build_, .batch = batch_, .m = m_, .n = n_, .k = k_,  \
+        .flops = 2.0 * (batch_) * (m_) * (n_) * (k_),                                              \
+        .bytes =                                                                                   \
+            4.0 * (batch_) * ((m_) * (double)(n_) + (m_) * (double)(k_) + (k_) * (double)(n_)),    \
     }
+#define NN(batch, m, n, k, text) MATMUL(bench_build_nn, "matmul_nn", text, batch, m, n, k)
+#define NT(batch, m, n, k, text) MATMUL(bench_build_nt, "matmul_nt", text, batch, m, n, k)
+#define TN(batch, m, n, k, text) MATMUL(bench_build_tn, "matmul_tn", text, batch, m, n, k)
 #define MATMULS(m, n, k)                                                                           \
-    MATMUL(build_nn, "matmul_nn", "matmul NN " #m "x" #n "x" #k, m, n, k),                         \
-        MATMUL(build_nt, "matmul_nt", "matmul NT " #m "x" #n "x" #k, m, n, k),                     \
-        MATMUL(build_tn, "matmul_tn", "matmul TN " #m "x" #n "x" #k, m, n, k)
+    NN(1, m, n, k, "matmul NN " #m "x" #n "x" #k), NT(1, m, n, k, "matmul NT " #m "x" #n "x" #k),  \
+        TN(1, m, n, k, "matmul TN " #m "x" #n "x" #k)
+#define BATCHED(layout, batch, m, n, k)                                                            \
+    layout(batch, m, n, k, "matmul " #layout " " #m "x" #n "x" #k ", batch " #batch)
 /* `tensors`: how many of (m, n) are read or written. */
 #define ROWS(build_, work_, text, m_, n_, tensors)                                                 \
     {                                                                                              \
@@ -138,15 +128,15 @@ static void build_adamw(vkd_graph *g, const bench_row *r) {
  * arithmetic: what it would be with its image's pixels gathered before. */
 #define CONVS(m, size, kernel, stride, in, out, to)                                                \
     CONV(bench_build_conv, "conv2d", "conv2d", m, size, kernel, stride, in, out),                  \
-        MATMUL(build_nt, "matmul_nt", AS(NT, m, size, kernel, stride, in, out), (m) * (to) * (to), \
-               out, (kernel) * (kernel) * (in)),                                                   \
+        MATMUL(bench_build_nt, "matmul_nt", AS(NT, m, size, kernel, stride, in, out), 1,           \
+               (m) * (to) * (to), out, (kernel) * (kernel) * (in)),                                \
         CONV(bench_build_conv_image, "conv2d_image", "conv2d dx", m, size, kernel, stride, in,     \
              out),                                                                                 \
-        MATMUL(build_nn, "matmul_nn", AS(NN, m, size, kernel, stride, in, out), (m) * (to) * (to), \
-               in, (kernel) * (kernel) * (out)),                                                   \
+        MATMUL(bench_build_nn, "matmul_nn", AS(NN, m, size, kernel, stride, in, out), 1,           \
+               (m) * (to) * (to), in, (kernel) * (kernel) * (out)),                                \
         CONV(bench_build_conv_weight, "conv2d_weight", "conv2d dw", m, size, kernel, stride, in,   \
              out),                                                                                 \
-        MATMUL(build_tn, "matmul_tn", AS(TN, m, size, kernel, stride, in, out), out,               \
+        MATMUL(bench_build_tn, "matmul_tn", AS(TN, m, size, kernel, stride, in, out), 1, out,      \
                (kernel) * (kernel) * (in), (m) * (to) * (to))
 #define AS(layout, m, size, kernel, stride, in, out)                                               \
     "matmul " #layout ", as conv2d " #m "x" #size "x" #size "x" #in " to " #out " by " #kernel     \
@@ -232,8 +222,10 @@ static const uint32_t teacher_small[] = {784, 400, 400, 10, 0};
 static const uint32_t student_small[] = {784, 100, 10, 0};
 
 const bench_row bench_rows[] = {
+    MATMULS(256, 256, 256),
     MATMULS(512, 512, 512),
     MATMULS(1024, 1024, 1024),
+    MATMULS(2048, 2048, 2048),
     MATMULS(128, 1200, 784),
     MATMULS(128, 1200, 1200),
     MATMULS(128, 10, 1200),
@@ -247,6 +239,10 @@ const bench_row bench_rows[] = {
     MATMULS(500, 501, 503),
     MATMULS(127, 1199, 783),
     MATMULS(4095, 63, 575),
+    /* 128 tokens, 64 heads of all samples together: NT is what attention begins with. */
+    BATCHED(NN, 64, 128, 128, 64),
+    BATCHED(NT, 64, 128, 128, 64),
+    BATCHED(TN, 64, 128, 128, 64),
     CONVS(128, 32, 3, 1, 3, 16, 32),
     CONVS(128, 32, 3, 1, 16, 16, 32),
     CONVS(128, 32, 3, 2, 16, 32, 16),

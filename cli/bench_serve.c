@@ -73,11 +73,12 @@ static vkd_result introduce(vkd_ctx *ctx, vkd_device *device, const char *only) 
         for (const uint32_t *w = r->student; w && *w; w++)
             json_array_append_new(student, json_integer(*w));
         json_array_append_new(
-            rows, json_pack("{s:i, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:f, s:f, s:o, s:o}",
-                            "row", (int)i, "name", r->name, "work", r->work, "m", (int)r->m, "n",
-                            (int)r->n, "k", (int)r->k, "size", (int)r->size, "stride",
-                            (int)r->stride, "kernel", (int)r->kernel, "flops", r->flops, "bytes",
-                            r->bytes, "teacher", teacher, "student", student));
+            rows,
+            json_pack("{s:i, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:f, s:f, s:o, s:o}",
+                      "row", (int)i, "name", r->name, "work", r->work, "m", (int)r->m, "n",
+                      (int)r->n, "k", (int)r->k, "size", (int)r->size, "stride", (int)r->stride,
+                      "kernel", (int)r->kernel, "batch", (int)r->batch, "flops", r->flops, "bytes",
+                      r->bytes, "teacher", teacher, "student", student));
     }
     json_t *all = bench_describe(ctx, device);
     json_object_set_new(all, "rows", rows);

@@ -141,7 +141,7 @@ static void a_file_that_cannot_be_written_is_an_error(void **state) {
 
 static void a_served_row_answers_seconds(void **state) {
     (void)state;
-    const answer *a = ask("printf '0 0\\n0 2\\n' | % bench --serve --only 'NN 512x512' 2>&1");
+    const answer *a = ask("printf '0 0\\n0 2\\n' | % bench --serve --only 'NN 256x256' 2>&1");
     assert_int_equal(a->code, 0);
     char copy[sizeof a->out];
     memcpy(copy, a->out, sizeof copy);

@@ -29,24 +29,30 @@ def work(make):
 # ---- Kernels. Where PyTorch can write into memory that is there already, it does. ----
 
 
-def multiply(row, a, b):
-    out = torch.empty(row["m"], row["n"])
-    return lambda: torch.mm(a, b, out=out)
+def matrices(row, rows, columns):
+    batch = [row["batch"]] if row["batch"] > 1 else []
+    return torch.randn(*batch, row[rows], row[columns])
+
+
+def multiply(a, b):
+    product = torch.bmm if a.dim() == 3 else torch.mm
+    out = product(a, b)
+    return lambda: product(a, b, out=out)
 
 
 @work
 def matmul_nn(row):
-    return multiply(row, torch.randn(row["m"], row["k"]), torch.randn(row["k"], row["n"]))
+    return multiply(matrices(row, "m", "k"), matrices(row, "k", "n"))
 
 
 @work
 def matmul_nt(row):
-    return multiply(row, torch.randn(row["m"], row["k"]), torch.randn(row["n"], row["k"]).t())
+    return multiply(matrices(row, "m", "k"), matrices(row, "n", "k").mT)
 
 
 @work
 def matmul_tn(row):
-    return multiply(row, torch.randn(row["k"], row["m"]).t(), torch.randn(row["k"], row["n"]))
+    return multiply(matrices(row, "k", "m").mT, matrices(row, "k", "n"))
 
 
 @work
