@@ -70,10 +70,10 @@ typedef struct report {
     cli_overhead overhead;
 } report;
 
-/* copy is what a copy of as many bytes reaches; unused in a row with arithmetic. */
+/* copy is what a copy of as many bytes reaches; unused where multiply-adds count. */
 static void add_row(report *out, const bench_row *r, double seconds, double copy) {
     const double gflops = r->flops / seconds / 1e9, gbytes = r->bytes / seconds / 1e9;
-    const double share = r->flops > 0 ? gflops / out->gflops : gbytes / copy;
+    const double share = bench_multiplies(r) ? gflops / out->gflops : gbytes / copy;
     json_array_append_new(out->rows,
                           json_pack("{s:s, s:f, s:f, s:f, s:f}", "name", r->name, "seconds",
                                     seconds, "gflops", gflops, "gbytes", gbytes, "share", share));
@@ -94,7 +94,8 @@ static vkd_result measure_row(vkd_ctx *ctx, vkd_device *device, const bench_row 
     if (!r) r = vkd__measure(ctx, device, g, NULL, runs, &seconds);
     vkd_graph_destroy(g);
     vkd_store_destroy(store);
-    if (!r && row->flops == 0) r = vkd__ceiling_copy(ctx, device, (uint64_t)row->bytes, &copy);
+    if (!r && !bench_multiplies(row))
+        r = vkd__ceiling_copy(ctx, device, (uint64_t)row->bytes, &copy);
     if (!r) add_row(out, row, seconds, copy);
     return r;
 }
@@ -194,9 +195,10 @@ const cli_command cli_bench = {
     .help =
         "Measures the device's ceiling (multiply-adds, and a 64 MiB copy), then each kernel, and\n"
         "whole training steps, at shapes that training uses: the median over several steps by\n"
-        "the device's own clock. A row with\n"
-        "arithmetic is compared with the multiply-add ceiling, the others with a copy of as many\n"
-        "bytes: what fits into a cache is copied faster than what does not. And the\n"
+        "the device's own clock. A row whose\n"
+        "arithmetic counts is compared with the multiply-add ceiling, the others with a copy of "
+        "as\n"
+        "many bytes: what fits into a cache is copied faster than what does not. And the\n"
         "host's time to submit a recorded step, beside that of an empty submit (medians of 201).\n"
         "\n"
         "--serve is for programs that time rows in turn with something else. The first line out\n"

@@ -20,11 +20,14 @@ typedef struct bench_row {
                               of a bank k negatives */
     uint32_t size, stride; /* a convolution's image is size x size; so is a batch's, of m images
                               with k channels, and a resnet step's; a bank has size rows */
-    uint32_t kernel;       /* a convolution's is kernel x kernel, padded by half of it */
-    uint32_t batch;        /* how many products a matmul is */
-    double flops, bytes;   /* what must at least be done; traffic counts each tensor
-                              once: what a perfect cache would leave. flops 0: compared
-                              with a copy instead of with multiply-adds */
+    uint32_t kernel;       /* a convolution's is kernel x kernel, padded to leave the size at
+                              stride 1 */
+    uint32_t groups, dilation; /* a convolution's */
+    uint32_t batch;            /* how many products a matmul is */
+    bool streams; /* multiplies too little for what it moves: compared with a copy all the same */
+    double flops, bytes; /* what must at least be done; traffic counts each tensor
+                            once: what a perfect cache would leave. flops 0: compared
+                            with a copy instead of with multiply-adds */
     const uint32_t *teacher,
         *student; /* of a step: layer widths, or a resnet's depth, ended by 0 */
 } bench_row;
@@ -34,6 +37,11 @@ extern const size_t bench_row_count;
 
 /* Whether `only`, as --only gives it or NULL, takes the row. */
 bool bench_wants(const bench_row *row, const char *only);
+
+/* Whether the row's share is one of the ceiling of multiply-adds; else it is one of a copy. */
+static inline bool bench_multiplies(const bench_row *row) {
+    return row->flops > 0 && !row->streams;
+}
 
 /* Parts of rows. Data are store tensors: an input from the host would be copied in each step. */
 vkd_tensor bench_data(vkd_graph *g, const char *name, uint32_t rows, uint32_t columns);

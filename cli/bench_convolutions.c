@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What the rows on convolutions build: m images, size x size pixels, k channels to n; their
- * gradients for a dy of its own. */
+/* What the rows on convolutions build: m images, size x size pixels, k channels to n, in
+ * groups of both; their gradients for a dy of its own. */
 #include "cli/bench.h"
 #include "ops/conv2d.h"
 
@@ -13,14 +13,15 @@ static vkd_tensor image(vkd_graph *g, const bench_row *r) {
 }
 
 static vkd_tensor weight(vkd_graph *g, const bench_row *r) {
-    return normal(g, "b.weight", VKD_SHAPE(r->n, r->kernel, r->kernel, r->k));
+    return normal(g, "b.weight", VKD_SHAPE(r->n, r->kernel, r->kernel, r->k / r->groups));
 }
 
 static vkd__conv2d params(const bench_row *r) {
+    const uint32_t padding = r->kernel / 2 * r->dilation;
     return (vkd__conv2d){.stride = {r->stride, r->stride},
-                         .padding = {r->kernel / 2, r->kernel / 2},
-                         .dilation = {1, 1},
-                         .groups = 1,
+                         .padding = {padding, padding},
+                         .dilation = {r->dilation, r->dilation},
+                         .groups = r->groups,
                          .image = {r->size, r->size, r->k},
                          .kernel = {r->kernel, r->kernel}};
 }

@@ -112,35 +112,55 @@ static void build_adamw(vkd_graph *g, const bench_row *r) {
         .name = text " " #m_ "x" #n_, .work = work_, .build = build_, .m = m_, .n = n_,            \
         .bytes = 4.0 * (tensors) * (m_) * (n_),                                                    \
     }
-#define CONV(build_, work_, text, m_, size_, kernel_, stride_, in, out)                            \
+#define CONV(build_, work_, text, more, m_, size_, kernel_, stride_, in, out, groups_, dilation_)  \
     {                                                                                              \
-        .name =                                                                                    \
-            text " " #m_ "x" #size_ "x" #size_ "x" #in " to " #out " by " #kernel_ "/" #stride_,   \
+        .name = text " " #m_ "x" #size_ "x" #size_ "x" #in " to " #out " by " #kernel_             \
+                     "/" #stride_ more,                                                            \
         .work = work_, .build = build_, .m = m_, .n = out, .k = in, .size = size_,                 \
-        .kernel = kernel_, .stride = stride_,                                                      \
-        .flops = 2.0 * (kernel_) * (kernel_) * (in) * (out)*PIXELS(m_, size_, stride_),            \
-        .bytes = 4.0 * ((double)(m_) * (size_) * (size_) * (in) +                                  \
-                        (double)(out)*PIXELS(m_, size_, stride_) +                                 \
-                        (double)(kernel_) * (kernel_) * (in) * (out)),                             \
+        .kernel = kernel_, .stride = stride_, .groups = groups_, .dilation = dilation_,            \
+        .streams = (groups_) > 1 && (groups_) == (in),                                             \
+        .flops = 2.0 * WEIGHTS(kernel_, in, out, groups_) * PIXELS(m_, size_, stride_),            \
+        .bytes =                                                                                   \
+            4.0 * ((double)(m_) * (size_) * (size_) * (in) +                                       \
+                   (double)(out)*PIXELS(m_, size_, stride_) + WEIGHTS(kernel_, in, out, groups_)), \
     }
+#define WEIGHTS(kernel, in, out, groups) ((double)(kernel) * (kernel) * (in) * (out) / (groups))
 #define PIXELS(m, size, stride) ((m) * (((size)-1) / (stride) + 1.0) * (((size)-1) / (stride) + 1))
+#define CONV_Y(more, m, size, kernel, stride, in, out, groups, dilation)                           \
+    CONV(bench_build_conv, "conv2d", "conv2d", more, m, size, kernel, stride, in, out, groups,     \
+         dilation)
+#define CONV_DX(more, m, size, kernel, stride, in, out, groups, dilation)                          \
+    CONV(bench_build_conv_image, "conv2d_image", "conv2d dx", more, m, size, kernel, stride, in,   \
+         out, groups, dilation)
+#define CONV_DW(more, m, size, kernel, stride, in, out, groups, dilation)                          \
+    CONV(bench_build_conv_weight, "conv2d_weight", "conv2d dw", more, m, size, kernel, stride, in, \
+         out, groups, dilation)
 /* A convolution, its gradients for image and weight, and beside each the product of equal
  * arithmetic: what it would be with its image's pixels gathered before. */
 #define CONVS(m, size, kernel, stride, in, out, to)                                                \
-    CONV(bench_build_conv, "conv2d", "conv2d", m, size, kernel, stride, in, out),                  \
-        MATMUL(bench_build_nt, "matmul_nt", AS(NT, m, size, kernel, stride, in, out), 1,           \
-               (m) * (to) * (to), out, (kernel) * (kernel) * (in)),                                \
-        CONV(bench_build_conv_image, "conv2d_image", "conv2d dx", m, size, kernel, stride, in,     \
-             out),                                                                                 \
-        MATMUL(bench_build_nn, "matmul_nn", AS(NN, m, size, kernel, stride, in, out), 1,           \
-               (m) * (to) * (to), in, (kernel) * (kernel) * (out)),                                \
-        CONV(bench_build_conv_weight, "conv2d_weight", "conv2d dw", m, size, kernel, stride, in,   \
-             out),                                                                                 \
-        MATMUL(bench_build_tn, "matmul_tn", AS(TN, m, size, kernel, stride, in, out), 1, out,      \
-               (kernel) * (kernel) * (in), (m) * (to) * (to))
+    CONV_Y("", m, size, kernel, stride, in, out, 1, 1),                                            \
+        NT(1, (m) * (to) * (to), out, (kernel) * (kernel) * (in),                                  \
+           AS(NT, m, size, kernel, stride, in, out)),                                              \
+        CONV_DX("", m, size, kernel, stride, in, out, 1, 1),                                       \
+        NN(1, (m) * (to) * (to), in, (kernel) * (kernel) * (out),                                  \
+           AS(NN, m, size, kernel, stride, in, out)),                                              \
+        CONV_DW("", m, size, kernel, stride, in, out, 1, 1),                                       \
+        TN(1, out, (kernel) * (kernel) * (in), (m) * (to) * (to),                                  \
+           AS(TN, m, size, kernel, stride, in, out))
 #define AS(layout, m, size, kernel, stride, in, out)                                               \
     "matmul " #layout ", as conv2d " #m "x" #size "x" #size "x" #in " to " #out " by " #kernel     \
     "/" #stride
+/* The three alone, with `more` for what the shapes do not say. */
+#define BARE_CONVS(more, m, size, kernel, stride, in, out, groups, dilation)                       \
+    CONV_Y(more, m, size, kernel, stride, in, out, groups, dilation),                              \
+        CONV_DX(more, m, size, kernel, stride, in, out, groups, dilation),                         \
+        CONV_DW(more, m, size, kernel, stride, in, out, groups, dilation)
+#define DEPTHWISE(m, size, kernel, stride, channels)                                               \
+    BARE_CONVS(", depthwise", m, size, kernel, stride, channels, channels, channels, 1)
+#define GROUPED(m, size, kernel, in, out, groups)                                                  \
+    BARE_CONVS(", groups " #groups, m, size, kernel, 1, in, out, groups, 1)
+#define DILATED(m, size, kernel, in, out, dilation)                                                \
+    BARE_CONVS(", dilation " #dilation, m, size, kernel, 1, in, out, 1, dilation)
 /* m samples of size x size pixels: one byte in and four out for each channel. */
 #define BATCH(m_, size_, channels)                                                                 \
     {                                                                                              \
@@ -264,6 +284,18 @@ const bench_row bench_rows[] = {
     CONVS(64, 14, 3, 2, 6, 11, 7),
     CONVS(64, 7, 3, 1, 11, 11, 7),
     CONVS(64, 4, 3, 1, 22, 22, 4),
+    /* as in a MobileNetV2 */
+    DEPTHWISE(64, 28, 3, 1, 96),
+    DEPTHWISE(64, 28, 3, 2, 96),
+    DEPTHWISE(64, 14, 3, 1, 192),
+    DEPTHWISE(64, 14, 3, 2, 192),
+    GROUPED(64, 14, 3, 64, 64, 4),
+    /* The products of equal arithmetic. */
+    BATCHED(NT, 4, 12544, 16, 144),
+    BATCHED(NN, 4, 12544, 16, 144),
+    BATCHED(TN, 4, 16, 144, 12544),
+    /* The arithmetic of the one without dilation above. */
+    DILATED(64, 14, 3, 32, 32, 2),
     POOLS(128, 28, 16, 2, 2, 14),
     POOLS(128, 28, 16, 3, 2, 14),
     AVERAGES(128, 7, 64),

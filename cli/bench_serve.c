@@ -74,11 +74,14 @@ static vkd_result introduce(vkd_ctx *ctx, vkd_device *device, const char *only) 
             json_array_append_new(student, json_integer(*w));
         json_array_append_new(
             rows,
-            json_pack("{s:i, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:f, s:f, s:o, s:o}",
+            json_pack("{s:i, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:b, s:f, s:f,"
+                      " s:o, s:o}",
                       "row", (int)i, "name", r->name, "work", r->work, "m", (int)r->m, "n",
                       (int)r->n, "k", (int)r->k, "size", (int)r->size, "stride", (int)r->stride,
-                      "kernel", (int)r->kernel, "batch", (int)r->batch, "flops", r->flops, "bytes",
-                      r->bytes, "teacher", teacher, "student", student));
+                      "kernel", (int)r->kernel, "groups", (int)r->groups, "dilation",
+                      (int)r->dilation, "batch", (int)r->batch, "multiplies",
+                      (int)bench_multiplies(r), "flops", r->flops, "bytes", r->bytes, "teacher",
+                      teacher, "student", student));
     }
     json_t *all = bench_describe(ctx, device);
     json_object_set_new(all, "rows", rows);

@@ -7,30 +7,40 @@
 
 #include "base/platform.h"
 #include "cli/bench.h"
+#include "graph/plan.h"
 
-static vkd_plan_info plan(vkd_ctx *ctx, const bench_row *row, const char *profile) {
-    vkd_store *store = NULL;
-    vkd_graph *g = NULL;
-    vkd_plan *p = NULL;
-    assert_int_equal(bench_graph(ctx, row, &store, &g), VKD_OK);
-    if (vkd_plan_create(g, vkd_profile_find(profile), &p))
+typedef struct planned {
+    vkd_store *store;
+    vkd_graph *g;
+    vkd_plan *plan;
+} planned;
+
+static planned planned_init(vkd_ctx *ctx, const bench_row *row, const char *profile) {
+    planned p = {0};
+    assert_int_equal(bench_graph(ctx, row, &p.store, &p.g), VKD_OK);
+    if (vkd_plan_create(p.g, vkd_profile_find(profile), &p.plan))
         fail_msg("%s: %s", row->name, vkd_ctx_error(ctx));
-    const vkd_plan_info info = vkd_plan_get_info(p);
-    vkd_plan_destroy(p);
-    vkd_graph_destroy(g);
-    vkd_store_destroy(store);
-    return info;
+    return p;
 }
+
+static void planned_term(planned *p) {
+    vkd_plan_destroy(p->plan);
+    vkd_graph_destroy(p->g);
+    vkd_store_destroy(p->store);
+}
+
+static const char *const profiles[] = {"cpu", "gpu"};
 
 /* Bias, activation, loss and optimiser come on top of what a row of multiply-adds counts. */
 static void a_row_counts_the_work_that_is_planned(void **state) {
-    static const char *const profiles[] = {"cpu", "gpu"};
     (void)state;
     vkd_ctx *ctx = test_ctx();
     for (size_t i = 0; i < bench_row_count; i++) {
         const bench_row *row = &bench_rows[i];
         for (size_t k = 0; k < VKD_COUNT(profiles); k++) {
-            const vkd_plan_info info = plan(ctx, row, profiles[k]);
+            planned p = planned_init(ctx, row, profiles[k]);
+            const vkd_plan_info info = vkd_plan_get_info(p.plan);
+            planned_term(&p);
             if (row->flops > 0 && !(info.flops >= row->flops && info.flops <= 1.1 * row->flops))
                 fail_msg("%s: %g multiply-adds are planned, %g counted", row->name, info.flops,
                          row->flops);
@@ -39,6 +49,34 @@ static void a_row_counts_the_work_that_is_planned(void **state) {
                 fail_msg("%s: %g bytes are planned, %g counted", row->name, info.bytes, row->bytes);
         }
     }
+    vkd_ctx_destroy(ctx);
+}
+
+static uint32_t launches_of(const planned *p, const char *kernel) {
+    uint32_t count = 0;
+    for (size_t i = 0; i < p->plan->launch_count; i++)
+        count += !strncmp(p->plan->launches[i].kernel, kernel, strlen(kernel));
+    return count;
+}
+
+/* Convolutions have kernels for one filter a channel; the rows named so are there to time them. */
+static void depthwise_rows_take_the_kernels_for_it(void **state) {
+    (void)state;
+    vkd_ctx *ctx = test_ctx();
+    uint32_t gathers = 0, weights = 0;
+    for (size_t i = 0; i < bench_row_count; i++)
+        for (size_t k = 0; k < VKD_COUNT(profiles); k++) {
+            const bench_row *row = &bench_rows[i];
+            planned p = planned_init(ctx, row, profiles[k]);
+            const uint32_t depth = launches_of(&p, "conv2d_depth");
+            const uint32_t weight = launches_of(&p, "conv2d_weight_depth");
+            planned_term(&p);
+            if ((depth + weight > 0) != (strstr(row->name, ", depthwise") != NULL))
+                fail_msg("%s: %u launches of depthwise kernels", row->name, depth + weight);
+            gathers += depth > 0;
+            weights += weight > 0;
+        }
+    assert_true(gathers > 0 && weights > 0);
     vkd_ctx_destroy(ctx);
 }
 
@@ -86,6 +124,7 @@ static void the_peer_knows_every_row(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_row_counts_the_work_that_is_planned),
+        cmocka_unit_test(depthwise_rows_take_the_kernels_for_it),
         cmocka_unit_test(names_are_unique_and_fit_into_the_table),
         cmocka_unit_test(only_takes_rows_by_a_part_of_their_name),
         cmocka_unit_test(the_peer_knows_every_row),

@@ -161,6 +161,7 @@ static void a_served_row_answers_seconds(void **state) {
     assert_int_equal((int)number(json_array_get(rows, 0), "row"), 0);
     assert_string_equal(json_string_value(json_object_get(json_array_get(rows, 0), "work")),
                         "matmul_nn");
+    assert_true(json_is_true(json_object_get(json_array_get(rows, 0), "multiplies")));
     assert_true(number(lines[1], "ceiling_gflops") > 0 && number(lines[1], "ceiling_gbytes") > 0);
     assert_true(number(lines[2], "seconds") > 0);
     for (int i = 0; i < 3; i++)
@@ -222,6 +223,30 @@ static void a_peer_stands_in_the_table_beside_us(void **state) {
                      0);
 }
 
+/* A depthwise convolution multiplies, but what it moves takes longer. */
+static void a_row_that_streams_is_compared_with_a_copy(void **state) {
+    (void)state;
+    expect("% bench --only 'dw 64x14x14x192 to 192 by 3/2' --runs 1 --out @/a.json 2>&1", 0, "dw");
+    json_t *all = load("@/a.json");
+    const json_t *row = json_array_get(json_object_get(all, "rows"), 0);
+    const double multiplied = number(row, "gflops") / number(all, "ceiling_gflops");
+    assert_true(multiplied > 0);
+    assert_true(fabs(number(row, "share") / multiplied - 1) > 1e-6);
+    json_decref(all);
+    if (!python()) return;
+    write_text("@/none", "echo '{\"peer\": \"a lazy one\", \"about\": {}}'\n"
+                         "while read -r line; do echo '{\"unknown\": \"it\"}'; done\n");
+    expect("python3 tests/peers/run % --only 'dw 64x14x14x192 to 192 by 3/2' --rounds 1 --sample 1 "
+           "--tune off --peer 'sh @/none' --out @/a.json 2>&1",
+           0, "dw");
+    all = load("@/a.json");
+    row = json_array_get(json_object_get(all, "rows"), 0);
+    const double copied = number(row, "gbytes") / number(row, "ceiling_gbytes");
+    assert_true(number(row, "gflops") > 0);
+    assert_true(fabs(number(row, "share") / copied - 1) < 1e-6);
+    json_decref(all);
+}
+
 static void the_driver_says_what_is_wrong(void **state) {
     (void)state;
     if (!python()) return;
@@ -244,6 +269,7 @@ int main(void) {
         cmocka_unit_test(a_served_row_answers_seconds),
         cmocka_unit_test(what_cannot_be_served_is_named),
         cmocka_unit_test(a_peer_stands_in_the_table_beside_us),
+        cmocka_unit_test(a_row_that_streams_is_compared_with_a_copy),
         cmocka_unit_test(the_driver_says_what_is_wrong),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -153,27 +153,25 @@ def similarity(row):
 
 def convolution(row):
     """In PyTorch's own order of axes; channels last was slower on a CPU when it was tried."""
-    kernel, stride, padding = row["kernel"], row["stride"], row["kernel"] // 2
+    kernel, dilation, groups = row["kernel"], row["dilation"], row["groups"]
     x = torch.randn(row["m"], row["k"], row["size"], row["size"])
-    weight = torch.randn(row["n"], row["k"], kernel, kernel)
-    return x, weight, stride, padding
+    weight = torch.randn(row["n"], row["k"] // groups, kernel, kernel)
+    padding = kernel // 2 * dilation
+    return x, weight, dict(stride=row["stride"], padding=padding, dilation=dilation, groups=groups)
 
 
 @work
 def conv2d(row):
-    x, weight, stride, padding = convolution(row)
-    return lambda: F.conv2d(x, weight, stride=stride, padding=padding)
+    x, weight, shape = convolution(row)
+    return lambda: F.conv2d(x, weight, **shape)
 
 
 def conv2d_gradient(row, of_image):
-    x, weight, stride, padding = convolution(row)
-    dy = torch.randn_like(F.conv2d(x, weight, stride=stride, padding=padding))
-    pairs, asked = [[stride] * 2, [padding] * 2, [1, 1]], [of_image, not of_image, False]
-
-    def step():
-        torch.ops.aten.convolution_backward(dy, x, weight, None, *pairs, False, [0, 0], 1, asked)
-
-    return step
+    x, weight, shape = convolution(row)
+    dy = torch.randn_like(F.conv2d(x, weight, **shape))
+    pairs = [[shape[name]] * 2 for name in ("stride", "padding", "dilation")]
+    rest = [False, [0, 0], shape["groups"], [of_image, not of_image, False]]
+    return lambda: torch.ops.aten.convolution_backward(dy, x, weight, None, *pairs, *rest)
 
 
 @work
