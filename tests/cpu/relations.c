@@ -50,6 +50,30 @@ static void fill(double *x, size_t count, uint32_t stream) {
         x[i] = 2 * (double)vkd__philox_uniform(vkd__philox_at(5, stream, 0, (uint32_t)i).v[0]) - 1;
 }
 
+/* All that a step with the loss keeps, gradient included: a few N x N, where N^3 angles would take
+ * 64 MiB. */
+static void angles_are_not_kept(void **state) {
+    (void)state;
+    const vkd__loss_case c = {
+        .pair_count = 1, .student = {VKD__ROWS(256, 16)}, .teacher = {VKD__ROWS(256, 16)}};
+    loss_problem p;
+    loss_problem_init_case(&p, vkd__loss_find("rkd_angle"), &c, 1);
+    static const char *const profiles[] = {"cpu", "gpu"};
+    for (size_t i = 0; i < 2; i++) {
+        loss_graph lg;
+        vkd_plan *plan = NULL;
+        loss_graph_init(&lg, &p, LOSS_FUSED);
+        if (vkd_plan_create(lg.g, vkd_profile_find(profiles[i]), &plan))
+            fail_msg("%s", vkd_ctx_error(lg.ctx));
+        const uint64_t bytes = vkd_plan_get_info(plan).transient_bytes;
+        print_message("          %s: %llu KiB\n", profiles[i], (unsigned long long)bytes / 1024);
+        assert_true(bytes <= 8ull * 256 * 256 * sizeof(float));
+        vkd_plan_destroy(plan);
+        loss_graph_term(&lg);
+    }
+    loss_problem_term(&p);
+}
+
 /* Two rotations in planes of their own, one after the other. */
 static void rotate(double *x) {
     for (size_t n = 0; n < N; n++)
@@ -309,6 +333,7 @@ static void negatives_are_of_other_classes_and_come_once_before_any_comes_again(
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rkd_has_its_known_values),
+        cmocka_unit_test(angles_are_not_kept),
         cmocka_unit_test(relations_survive_scale_shift_and_rotation),
         cmocka_unit_test(the_same_figure_has_nothing_to_learn),
         cmocka_unit_test(one_side_of_crd_has_its_known_value),

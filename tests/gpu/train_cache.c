@@ -117,20 +117,33 @@ static void a_cache_in_f16_is_near(void **state) {
     assert_true(fabs(got - want) < 1e-2 * want);
 }
 
+/* Two teachers from files, of which the first may have a cache. */
+static void run_taught_by_two(const bench *b, const char *cache, const char *out, vkd_result want) {
+    char folder[300], models[1200], stages[1200];
+    snprintf(folder, sizeof folder, "%s", b->data.folder);
+    snprintf(models, sizeof models,
+             "models={one: {arch: mlp, hidden: [33], dropout: 0.2, load: "
+             "'%s/live/teacher.safetensors'}, "
+             "other: {arch: mlp, hidden: [5], norm: layernorm, activation: gelu, load: "
+             "'%s/live/student.safetensors'}, "
+             "student: {arch: mlp, hidden: [5]}}",
+             folder, folder);
+    snprintf(stages, sizeof stages,
+             "stages=[{name: distil, train: student, teachers: [{model: one%s%s%s}, other], "
+             "losses: [{loss: kd_kl}], epochs: 1, batch: 24, optimiser: {name: sgd, lr: 0.1}%s}]",
+             cache ? ", cache: '" : "", cache ? toy_path(&b->data, cache) : "", cache ? "'" : "",
+             cache ? "" : ", teacher_logits: live");
+    run_to(b, (const char *const[]){models, stages, NULL}, out, want);
+}
+
 static void one_of_several_teachers_may_be_cached(void **state) {
     const bench *b = *state;
-    char one[500];
-    static const char both[] =
-        "stages=[{name: a, train: teacher, losses: [{loss: ce}], epochs: 1, "
-        "batch: 24, optimiser: {name: sgd, lr: 0.1}}, {name: distil, train: "
-        "student, teachers: [%s], losses: [{loss: kd_kl}], epochs: 1, batch: "
-        "24, optimiser: {name: sgd, lr: 0.1}}]";
-    snprintf(one, sizeof one, both, "teacher, {model: other, cache: nowhere.st}");
-    const char *const sets[] = {
-        "models={teacher: {arch: mlp, hidden: [33]}, other: {arch: mlp, hidden: [7], load: x.st}, "
-        "student: {arch: mlp, hidden: [5]}}",
-        one, NULL};
-    run_to(b, sets, "missing", VKD_E_FILE);
+    run_taught_by_two(b, NULL, "two_live", VKD_OK);
+    run_taught_by_two(b, "dense.st", "two", VKD_OK);
+    assert_true(toy_same(&b->data, "two_live/student.safetensors", "two/student.safetensors"));
+    run_taught_by_two(b, "half.st", "two_half", VKD_OK);
+    assert_false(toy_same(&b->data, "two/student.safetensors", "two_half/student.safetensors"));
+    run_taught_by_two(b, "nowhere.st", "missing", VKD_E_FILE);
     assert_non_null(strstr(vkd_ctx_error(b->ctx), "nowhere.st"));
 }
 

@@ -82,7 +82,7 @@ static void relations_come_nearer_to_the_teachers(void **state) {
     }
 }
 
-/* It learns from the labels alone, in a stage without teacher, and its control does so too. */
+/* It learns from the labels alone, in a stage without teacher. */
 static void a_teacher_learns_from_triplets(void **state) {
     const bench *b = *state;
     const char *const sets[] = {"stages.teach.losses=[{loss: triplet, taps: [fc0]}]",
