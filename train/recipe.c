@@ -40,7 +40,7 @@ static const vkd__field recipe_fields[] = {
      .preset = "f32",
      .help =
          "of training: mixed gives products and activations f16, mixed_bf16 bf16; sums, losses, "
-         "parameters and optimiser stay f32"},
+         "parameters, optimiser and convolutions stay f32"},
     {.name = "loss_scale",
      .type = VKD__FIELD_F32,
      .offset = offsetof(vkd__recipe_options, loss_scale),
