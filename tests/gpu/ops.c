@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Every case of every registered op on the device, forward and backward, against the references: in
- * both kernel variants, with the smallest and largest workgroups that a profile may choose, and cut
+ * both kernel variants, with the smallest and the largest workgroup that a profile may choose, cut
  * into windows as if the device could bind only a few kilobytes, and into pieces as if it were far
  * too slow. Three tests for each op, and products in every tile; VKD_TEST_OP=<name> runs those of
  * one, and VKD_TEST_PART=<i>/<n> those of a part of the register, so that several processes share
- * the work. Most of the time goes into compiling, so ops that have kernels in common are better in
- * one part.
- */
+ * the work. Most of it is compiling, so ops with kernels in common are better in one part. */
 #include "support/support.h"
 
 #include <stdio.h>
