@@ -4,7 +4,9 @@
  * into windows as if the device could bind only a few kilobytes, and into pieces as if it were far
  * too slow. Three tests for each op, and products in every tile; VKD_TEST_OP=<name> runs those of
  * one, and VKD_TEST_PART=<i>/<n> those of a part of the register, so that several processes share
- * the work. Most of it is compiling, so ops with kernels in common are better in one part. */
+ * the work. Most of it is compiling, so ops with kernels in common are better in one part, and
+ * VKD_TEST_BRIEF leaves it at one size of workgroup: for one driver more, where the sizes have been
+ * through another. */
 #include "support/support.h"
 
 #include <stdio.h>
@@ -88,8 +90,10 @@ static void check_few(const vkd_op_def *op, const vkd_profile *p, const uint32_t
 }
 
 static void the_device_computes_what_the_reference_says(void **state) {
-    static const uint32_t workgroups[] = {8, 256}; /* and 64 below */
-    for (size_t w = 0; w < VKD_COUNT(workgroups); w++)
+    static const uint32_t all[] = {8, 256}, one[] = {64}; /* that of the tests below */
+    const bool brief = getenv("VKD_TEST_BRIEF") != NULL;
+    const uint32_t *workgroups = brief ? one : all;
+    for (size_t w = 0; w < (brief ? VKD_COUNT(one) : VKD_COUNT(all)); w++)
         for (int direct = 0; direct < 2; direct++) {
             const vkd_profile p = variant(direct, workgroups[w]);
             if (w && few_of(*state))
