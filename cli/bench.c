@@ -63,6 +63,8 @@ json_t *bench_describe(vkd_ctx *ctx, vkd_device *device) {
 
 /* ---- Measuring ---- */
 
+enum { PROBES = 5 };
+
 typedef struct report {
     cli_table table;
     json_t *rows;
@@ -100,10 +102,22 @@ static vkd_result measure_row(vkd_ctx *ctx, vkd_device *device, const bench_row 
     return r;
 }
 
+/* The highest of a few probes: whatever disturbs one makes it too low. */
+static vkd_result measure_ceiling(vkd_ctx *ctx, vkd_device *device, report *out) {
+    vkd_result r = VKD_OK;
+    for (int i = 0; i < PROBES && !r; i++) {
+        double gflops = 0, gbytes = 0;
+        r = vkd__ceiling_flops(ctx, device, &gflops);
+        if (!r) r = vkd__ceiling_copy(ctx, device, 128u << 20, &gbytes);
+        if (gflops > out->gflops) out->gflops = gflops;
+        if (gbytes > out->gbytes) out->gbytes = gbytes;
+    }
+    return r;
+}
+
 static vkd_result measure_all(vkd_ctx *ctx, vkd_device *device, const bench_options *o,
                               report *out) {
-    vkd_result r = vkd__ceiling_flops(ctx, device, &out->gflops);
-    if (!r) r = vkd__ceiling_copy(ctx, device, 128u << 20, &out->gbytes);
+    vkd_result r = measure_ceiling(ctx, device, out);
     if (!r) r = cli_overhead_measure(ctx, device, &out->overhead);
     for (size_t i = 0; !r && i < bench_row_count; i++)
         if (bench_wants(&bench_rows[i], o->only))
