@@ -23,7 +23,7 @@ enum { GRID = 100 };
 float vkd__pseudo_threshold(const float *confidences, uint32_t count, uint32_t wanted,
                             float least) {
     for (int step = GRID; step > 0; step--) {
-        const float limit = (float)step / GRID;
+        const float limit = (float)step / (float)GRID;
         uint32_t reach = 0;
         if (limit < least) break;
         for (uint32_t i = 0; i < count; i++)
