@@ -96,7 +96,7 @@ static void draw_status(panel_io *io) {
 
 /* What can be reached from everywhere, at the right: panels by number, help. */
 static void draw_menu(app *a, panel_io *io, float right) {
-    const float width = (3.4f + 1.75f * PANEL_COUNT) * io->em;
+    const float width = (3.4f + 1.75f * (float)PANEL_COUNT) * io->em;
     gui_beside_at(io->g, right - width);
     for (uint32_t i = 0; i < PANEL_COUNT; i++) {
         char label[48];

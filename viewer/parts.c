@@ -72,7 +72,7 @@ void part_scale(panel_io *io, const char *name, gui_rect r, colourmap map, doubl
     float values[STEPS];
     char text[32];
     for (int i = 0; i < STEPS; i++) /* from above: high first */
-        values[i] = (float)(high + (low - high) * (i + 0.5) / STEPS);
+        values[i] = (float)(high + (low - high) * (i + 0.5) / (double)STEPS);
     colourmap_fill(map, values, STEPS, low, high, rgba);
     const gui_rect bar = {r.x, r.y, 0.7f * io->em, r.h};
     gui_image(io->g, name, bar, 1, STEPS, rgba, false, 1);

@@ -304,7 +304,7 @@ static void permuted_labels_are_learnt_as_they_were_dealt(void **state) {
     scale(p.student, p.count, 0);
     loss_problem_reference(&p, dx);
     for (size_t i = 0; i < p.count; i++)
-        p.student[i] = log(1.0 / V - N * dx[i]);
+        p.student[i] = log(1.0 / (double)V - (double)N * dx[i]);
     near(loss_problem_reference(&p, dx), 0, 1e-14);
     for (size_t i = 0; i < p.count; i++)
         near(dx[i], 0, 1e-15);

@@ -120,7 +120,7 @@ static void a_class_with_too_few_is_duplicated(void **state) {
         vkd__pseudo_term(ctx, &p);
     }
     /* 3200 fair coins: the mean is 100 within 6 * sqrt(8)/2 / sqrt(400). */
-    assert_true(fabs(sum / SEEDS - WANTED) < 0.43);
+    assert_true(fabs(sum / (double)SEEDS - (double)WANTED) < 0.43);
     assert_in_range(low, FEW * SEEDS / 2 - 170, FEW * SEEDS / 2 + 170);
     vkd_ctx_destroy(ctx);
 }

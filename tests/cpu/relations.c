@@ -262,7 +262,7 @@ static void a_shuffle_favours_no_place(void **state) {
     }
     double one = 0, two = 0;
     for (uint32_t a = 0; a < PLACES; a++) {
-        const double fair = (double)KEYS / PLACES, both = fair / (PLACES - 1);
+        const double fair = (double)KEYS / (double)PLACES, both = fair / (double)(PLACES - 1);
         one += pow(counts[a] - fair, 2) / fair;
         for (uint32_t b = 0; b < PLACES; b++)
             if (a != b) two += pow(pairs[a][b] - both, 2) / both;

@@ -88,8 +88,9 @@ static const char *fault_of(const char *kernel, const figures *f, bool lacks) {
     if (lacks) return "has not what --contains asks for in its code";
     if (f->spilled > 0) return "spills registers";
     if (f->scratch > 0) return "needs scratch memory";
-    if (f->shared > MAX_SHARED) return "takes more than 32 KiB of shared memory";
-    if (is_product(kernel) && f->waves < MIN_WAVES) return "leaves fewer than 4 waves a SIMD";
+    if (f->shared > (double)MAX_SHARED) return "takes more than 32 KiB of shared memory";
+    if (is_product(kernel) && f->waves < (double)MIN_WAVES)
+        return "leaves fewer than 4 waves a SIMD";
     return NULL;
 }
 

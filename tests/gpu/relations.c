@@ -127,7 +127,7 @@ static double angle_loss(const float *s, const float *t) {
                          (2 * sqrt(A[side][i][j] * A[side][i][k]));
                 sum += fabs(e) <= 1 ? e * e / 2 : fabs(e) - 0.5;
             }
-    return sum / N / N / N;
+    return sum / (double)(N * N * N);
 }
 
 static void angles_of_near_rows_do_not_cancel(void **state) {

@@ -106,7 +106,7 @@ static void a_saved_model_answers_as_it_did_in_its_run(void **state) {
         float logits[TOY_TEST * 4], *outs[] = {logits};
         assert_int_equal(vkd__predictor_run(&p, data.test.bytes, TOY_TEST, outs), VKD_OK);
         const uint32_t right = vkd__correct_count(logits, data.test.labels, TOY_TEST, 4);
-        assert_true(fabs(b->rows[i].accuracy.mean * TOY_TEST - right) < 1e-6);
+        assert_true(fabs(b->rows[i].accuracy.mean * (double)TOY_TEST - right) < 1e-6);
         assert_int_equal(p.parameters, b->rows[i].parameters);
         vkd__predictor_destroy(&p);
     }

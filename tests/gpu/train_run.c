@@ -153,7 +153,7 @@ static void the_distilled_student_is_nearer_to_its_teacher(void **state) {
     assert_true(rows[2].kl.mean < 0.8 * rows[1].kl.mean);
     assert_int_equal(rows[1].parameters, 36 * 5 + 5 + 2 * 5 + 5 * 4 + 4);
     assert_int_equal(rows[2].tests, TOY_TEST);
-    assert_true(fabs(rows[2].errors.mean - TOY_TEST * (1 - rows[2].accuracy.mean)) < 1e-9);
+    assert_true(fabs(rows[2].errors.mean - (double)TOY_TEST * (1 - rows[2].accuracy.mean)) < 1e-9);
 }
 
 static void a_shift_found_on_the_training_split_brings_an_omitted_class_back(void **state) {

@@ -109,7 +109,7 @@ void drive_panel(drive *d, uint32_t panel) {
 uint32_t drive_pixel(drive *d, float x, float y) {
     if (!d->drawn && view_offscreen_draw(&d->out, d->frame)) fail_msg("%s", vkd_ctx_error(d->ctx));
     d->drawn = true;
-    assert_true(x >= 0 && y >= 0 && x < DRIVE_WIDTH && y < DRIVE_HEIGHT);
+    assert_true(x >= 0 && y >= 0 && x < (float)DRIVE_WIDTH && y < (float)DRIVE_HEIGHT);
     const uint8_t *p = d->out.pixels + ((size_t)y * DRIVE_WIDTH + (size_t)x) * 4;
     return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
 }

@@ -246,7 +246,7 @@ static void relations_are_the_distances(void **state) {
     blocks = NULL;
     const gui_rect r = drive_find(&d, "relations/teacher");
     /* A click chooses the sample of the row. */
-    drive_click_at(&d, r.x + 5, r.y + (40 + 0.5f) * r.h / ROWS);
+    drive_click_at(&d, r.x + 5, r.y + (40 + 0.5f) * r.h / (float)ROWS);
     assert_int_equal(d.s->sample, rows[40]);
 }
 
