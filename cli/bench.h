@@ -44,6 +44,7 @@ static inline bool bench_multiplies(const bench_row *row) {
 }
 
 /* Parts of rows. Data are store tensors: an input from the host would be copied in each step. */
+vkd_tensor bench_normal(vkd_graph *g, const char *name, vkd_shape shape);
 vkd_tensor bench_data(vkd_graph *g, const char *name, uint32_t rows, uint32_t columns);
 /* Asks for t to be computed, but for one element of it alone to be copied back. */
 void bench_keep(vkd_graph *g, const char *name, vkd_tensor t);

@@ -4,16 +4,12 @@
 #include "cli/bench.h"
 #include "ops/conv2d.h"
 
-static vkd_tensor normal(vkd_graph *g, const char *name, vkd_shape shape) {
-    return vkd_param(g, name, shape, &(vkd_init){.kind = VKD_INIT_NORMAL, .value = 1});
-}
-
 static vkd_tensor image(vkd_graph *g, const bench_row *r) {
-    return normal(g, "b.x", VKD_SHAPE(r->m, r->size, r->size, r->k));
+    return bench_normal(g, "b.x", VKD_SHAPE(r->m, r->size, r->size, r->k));
 }
 
 static vkd_tensor weight(vkd_graph *g, const bench_row *r) {
-    return normal(g, "b.weight", VKD_SHAPE(r->n, r->kernel, r->kernel, r->k / r->groups));
+    return bench_normal(g, "b.weight", VKD_SHAPE(r->n, r->kernel, r->kernel, r->k / r->groups));
 }
 
 static vkd__conv2d params(const bench_row *r) {
@@ -28,7 +24,7 @@ static vkd__conv2d params(const bench_row *r) {
 
 static vkd_tensor slope(vkd_graph *g, const bench_row *r) {
     const uint32_t to = (r->size - 1) / r->stride + 1;
-    return normal(g, "b.dy", VKD_SHAPE(r->m, to, to, r->n));
+    return bench_normal(g, "b.dy", VKD_SHAPE(r->m, to, to, r->n));
 }
 
 void bench_build_conv(vkd_graph *g, const bench_row *r) {

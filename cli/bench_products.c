@@ -6,8 +6,7 @@
 static vkd_tensor operand(vkd_graph *g, const char *name, const bench_row *r, uint32_t rows,
                           uint32_t columns) {
     const vkd_shape one = VKD_SHAPE(rows, columns), all = VKD_SHAPE(r->batch, rows, columns);
-    return vkd_param(g, name, r->batch > 1 ? all : one,
-                     &(vkd_init){.kind = VKD_INIT_NORMAL, .value = 1});
+    return bench_normal(g, name, r->batch > 1 ? all : one);
 }
 
 void bench_build_nn(vkd_graph *g, const bench_row *r) {

@@ -3,9 +3,12 @@
 
 #include "cli/bench.h"
 
+vkd_tensor bench_normal(vkd_graph *g, const char *name, vkd_shape shape) {
+    return vkd_param(g, name, shape, &(vkd_init){.kind = VKD_INIT_NORMAL, .value = 1});
+}
+
 vkd_tensor bench_data(vkd_graph *g, const char *name, uint32_t rows, uint32_t columns) {
-    return vkd_param(g, name, VKD_SHAPE(rows, columns),
-                     &(vkd_init){.kind = VKD_INIT_NORMAL, .value = 1});
+    return bench_normal(g, name, VKD_SHAPE(rows, columns));
 }
 
 void bench_keep(vkd_graph *g, const char *name, vkd_tensor t) {

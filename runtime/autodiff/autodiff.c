@@ -33,7 +33,7 @@ static bool join(walk *w, vkd_tensor before, vkd_tensor gradient) {
     if (t->home != VKD__HOME_NODE || !g->nodes[t->node].op->take_summand) return false;
     if (sum->home == VKD__HOME_NODE && sum->node >= t->node) return false;
     if (sum->dtype != t->dtype || is_used(w, gradient)) return false;
-    if (!g->nodes[t->node].op->take_summand(g, &g->nodes[t->node], before)) return false;
+    if (!g->nodes[t->node].op->take_summand(&g->nodes[t->node], before)) return false;
     g->tensors[gradient.id].needs_grad |= sum->needs_grad;
     return true;
 }

@@ -113,7 +113,7 @@ struct vkd_op_def {
     void (*backward)(vkd_graph *g, const vkd__node *n, const vkd_tensor *dout, vkd_tensor *din);
     /* Makes `summand`, of out[0]'s shape, a part of what the node computes, where its kernel adds
      * that for nothing; else false. NULL: never. */
-    bool (*take_summand)(vkd_graph *g, vkd__node *n, vkd_tensor summand);
+    bool (*take_summand)(vkd__node *n, vkd_tensor summand);
     /* Node to kernel launches. NULL with is_view. */
     bool (*lower)(vkd__lower *l, const vkd__node *n);
     /* The meaning: double precision, plain loops. */

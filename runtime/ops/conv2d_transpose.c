@@ -76,8 +76,7 @@ static void backward(vkd_graph *g, const vkd__node *n, const vkd_tensor *dout, v
 }
 
 /* Pixels that no tap reaches would need launches of their own for it. */
-static bool take_summand(vkd_graph *g, vkd__node *n, vkd_tensor summand) {
-    (void)g;
+static bool take_summand(vkd__node *n, vkd_tensor summand) {
     const vkd__conv2d *p = n->params;
     if (n->in[CONV2D_RESIDUAL].id || p->activation || vkd__conv2d_transpose_has_gaps(n))
         return false;
